@@ -1,0 +1,124 @@
+/* passes.h -- what may be done to a model.
+ *
+ * A pass is a descriptor. Its run function sees a graph as const and fills a patch with rewrites;
+ * the manager (manager.c) infers shapes when the pass needs them, calls it for every graph of the
+ * model, applies the patch, verifies the result, counts, and calls again until nothing is proposed.
+ * Dendrites and transforms are passes like any other; what distinguishes their nodes is metadata.
+ */
+#ifndef PAI_PASSES_H
+#define PAI_PASSES_H
+
+#include "runtime/runtime.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- manager.c ---- */
+
+enum pai_analysis { PAI_SHAPES = 1, PAI_USES = 2 };
+
+typedef enum pai_exactness { /* what a pass promises about the model's outputs */
+	PAI_EXACT,    /* equal bit for bit */
+	PAI_ROUNDING, /* equal within rounding: see tolerance */
+	PAI_CHANGES,  /* meant to change them */
+} pai_exactness;
+
+typedef struct pai_pass_run { /* what run is given */
+	pai_ctx *ctx;
+	pai_arena *scratch;    /* lives for one call */
+	const pai_item *item;  /* settings, checked against the options */
+	const struct pai_pass *pass;
+	const pai_uses *uses;  /* when needed */
+	uint64_t *counts;      /* by the pass's stats enum; bump them: r->counts[FOLDED]++ */
+	int round;             /* 0, 1, ... : how often run was called on this graph before */
+	void *state;           /* the pass's own, from begin */
+} pai_pass_run;
+
+typedef struct pai_pass { /* a row of passes.def: PASS(name) -> pai_pass_<name>, passes/<name>.c */
+	const char *name;      /* "fold-batchnorm" */
+	const char *summary;
+	unsigned needs;        /* pai_analysis */
+	pai_exactness exactness;
+	bool once;             /* called a single time, not to a fixed point */
+	const pai_option *options; /* NULL: none */
+	const char *const *stats;  /* names of the counters, ended by NULL: rewrites and reasons for
+				    * not rewriting */
+	/* Optional: once before the first graph; allocates in r->scratch of the whole pass. */
+	pai_status (*begin)(pai_pass_run *r, pai_model *m);
+	pai_status (*run)(pai_pass_run *r, pai_patch *out, const pai_graph *g);
+	/* Optional: once after the last graph; a rule that matched nothing is an error here. */
+	pai_status (*end)(pai_pass_run *r, pai_model *m);
+} pai_pass;
+
+PAI_API const pai_pass *pai_pass_get(int i); /* NULL at the end */
+PAI_API const pai_pass *pai_pass_find(const char *name);
+
+typedef struct pai_pipeline {
+	pai_item *items;
+	const pai_pass **passes;
+	int n;
+} pai_pipeline;
+
+/* Names and options are checked before any model is read. NULL text: the default clean-up. */
+PAI_API PAI_MUST_USE pai_status pai_pipeline_parse(pai_ctx *ctx, pai_arena *a, const char *text,
+						   pai_pipeline *out);
+PAI_API const char *pai_pipeline_default(void);
+
+typedef enum pai_print_when { PAI_PRINT_NEVER, PAI_PRINT_ALL, PAI_PRINT_CHANGED, PAI_PRINT_DIFF } pai_print_when;
+
+typedef struct pai_pipeline_options {
+	pai_print_when print_before, print_after;
+	const char *print_pass; /* only this one; NULL: all */
+	FILE *print_to;         /* NULL: stderr */
+	int stop_after;         /* rewrites in all; -1: no end */
+	bool no_verify_each;
+	const char *reproducer; /* where to write one on a broken invariant; NULL: do not */
+	const char *command;    /* the command line, for its head */
+} pai_pipeline_options;
+
+typedef struct pai_pass_report {
+	const char *name;      /* with settings, canonical */
+	const pai_pass *pass;
+	uint64_t rewrites;
+	uint64_t *counts;      /* by pass->stats */
+	int rounds;
+	int64_t nodes_before, nodes_after, inits_before, inits_after, bytes_before, bytes_after;
+	double seconds;
+} pai_pass_report;
+
+typedef struct pai_pipeline_report {
+	pai_pass_report *passes;
+	int n;
+	uint64_t rewrites;
+	pai_exactness exactness; /* the weakest of the passes that fired */
+} pai_pipeline_report;
+
+/* Runs the passes in order on the model. Analyses are made when needed. */
+PAI_API PAI_MUST_USE pai_status pai_pipeline_run(pai_model *m, const pai_pipeline *p,
+						 const pai_pipeline_options *o, pai_arena *a,
+						 pai_pipeline_report *out);
+
+/* ---- dendrites.def: activations and initialisations of branches ---- */
+
+typedef struct pai_dendrite_activation { /* ACTIVATION(name) */
+	const char *name;
+	/* Emits f(x) in standard operators of any opset from 7. */
+	pai_value *(*emit)(pai_patch *p, const char *hint, pai_value *x);
+} pai_dendrite_activation;
+
+/* ---- transform.c: transforms by name ---- */
+
+typedef struct pai_transform { /* from transforms.def */
+	const char *rule_name; /* "int_quant" */
+	const pai_op *op;
+	const char *body;      /* the function in textual syntax, standard operators, opset <= 21 */
+} pai_transform;
+PAI_API const pai_transform *pai_transform_get(int i); /* NULL at the end */
+PAI_API const pai_transform *pai_transform_find(const char *rule_name);
+PAI_API const pai_transform *pai_transform_of(const pai_node *n); /* NULL: not a transform */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,321 @@
+/* runtime.h -- how a model runs and learns.
+ *
+ * A plan turns a graph into a flat list of steps {function, arguments} with all memory laid out
+ * beforehand; running it is one loop over that list. Where shapes depend on contents, a step infers
+ * and allocates when it runs; everything else is fixed when the plan is built. Each step comes from
+ * the `fast` cell of its operator's row (oneDNN or own vector code), or from the plain C kernel of
+ * the `kernel` cell, which defines what the operator means: oracle, constant folder and fallback.
+ * Gradients are a graph rewrite (autodiff.c): rules emit ordinary nodes and a few of pai.internal,
+ * and the joined graph is planned like any other. Training (session.c, train.c) keeps parameters,
+ * gradients and optimiser state in flat arrays and runs one plan a step.
+ */
+#ifndef PAI_RUNTIME_H
+#define PAI_RUNTIME_H
+
+#include "compiler/compiler.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- kernel.c: reference kernels ---- */
+
+typedef struct pai_run pai_run; /* one execution of a plan: step counter, scratch, subgraphs */
+
+typedef struct pai_call { /* one node being executed */
+	pai_ctx *ctx;
+	const pai_node *node;
+	const struct pai_kernel *kernel;
+	int n_in, n_out;
+	const pai_tensor *const *in; /* NULL: omitted */
+	pai_tensor *const *out;      /* NULL: omitted. dtype, dims and data are set where the shape
+				      * rule could tell them; data NULL: see pai_call_output */
+	pai_run *run;
+} pai_call;
+
+typedef pai_status (*pai_kernel_fn)(pai_call *c);
+
+/* Behaviour of one or a family of operators; named pai_kernel_<cell>. */
+typedef struct pai_kernel {
+	pai_kernel_fn run;
+	const void *data; /* what distinguishes members of a family, such as a scalar function */
+} pai_kernel;
+
+#ifdef PAI_BUILDING
+#define OP(name, since, traits, in, out, attr, types, shape, kernel, ...)                          \
+	extern const pai_kernel pai_kernel_##kernel;
+#include "schemas/all_ops.def"
+#undef OP
+#endif
+
+PAI_API const pai_kernel *pai_op_kernel(const pai_op *op); /* NULL: none */
+
+/* Gives output o its type, shape and memory when the shape rule could not, or checks that they
+ * agree when it could. Memory lives until the run has no more use for it. */
+PAI_API PAI_MUST_USE pai_status pai_call_output(pai_call *c, int o, pai_dtype dtype, int rank,
+						const int64_t *dims);
+/* Memory for the duration of the call; NULL when there is none. Aligned to 64 bytes. */
+PAI_API void *pai_call_scratch(pai_call *c, size_t nbytes);
+/* Runs a subgraph of the node (If, Loop, Scan): `in` become its inputs in order; `out` receives
+ * its outputs, in memory that lives until the end of the call. */
+PAI_API PAI_MUST_USE pai_status pai_call_subgraph(pai_call *c, const pai_graph *g, int n_in,
+						  const pai_tensor *const *in, int n_out,
+						  pai_tensor *out);
+
+/* Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011) keyed by the context's
+ * seed, the node and the step, so they depend on nothing else. */
+typedef struct pai_random {
+	uint32_t key[2], counter[4];
+} pai_random;
+PAI_API pai_random pai_call_random(const pai_call *c);
+PAI_API pai_random pai_random_new(uint64_t seed, uint64_t stream, uint64_t step);
+/* Four 32-bit words for block i of the stream. */
+PAI_API void pai_random_block(const pai_random *r, uint64_t i, uint32_t out[4]);
+PAI_API float pai_random_uniform(const pai_random *r, uint64_t i); /* [0,1), 24 bits, element i */
+PAI_API float pai_random_normal(const pai_random *r, uint64_t i);  /* N(0,1), element i */
+
+/* ---- eval.c: one node, for folding and tests ---- */
+
+/* Runs the shape rule and the reference kernel (or the function body) of a node on contents.
+ * Outputs are allocated in the arena. LIMIT when an output would pass max_bytes (0: run_bytes). */
+PAI_API PAI_MUST_USE pai_status pai_eval_node(pai_ctx *ctx, pai_arena *a, const pai_node *n,
+					      const pai_tensor *const *in, uint64_t max_bytes,
+					      pai_tensor **out);
+
+/* ---- plan.c: a graph made ready to run ---- */
+
+typedef enum pai_backend { PAI_FAST, PAI_REFERENCE } pai_backend;
+
+typedef struct pai_plan_options {
+	pai_backend backend;
+	int threads;       /* 0: chosen from the work of the plan, at most ctx->threads */
+	bool no_onednn;    /* own kernels only: starting an engine costs some 20 ms */
+	bool profile;      /* time every step */
+	/* Values whose memory is the caller's: initialisers that training moves, gradients, running
+	 * statistics. Read and written in place, plain layout. */
+	int n_bound;
+	pai_value *const *bound;
+	void *const *bound_data;
+	/* Further values to be kept and readable after a run, beside the graph's outputs. */
+	int n_keep;
+	pai_value *const *keep;
+} pai_plan_options;
+
+typedef struct pai_plan pai_plan;
+
+/* `inputs`: type and sizes of each graph input without initialiser, in order (data is not read).
+ * The graph must not change while the plan lives. */
+PAI_API PAI_MUST_USE pai_status pai_plan_new(pai_ctx *ctx, const pai_graph *g, int n_inputs,
+					     const pai_tensor *const *inputs,
+					     const pai_plan_options *o /* NULL: defaults */,
+					     pai_plan **out);
+PAI_API void pai_plan_free(pai_plan *p);
+/* Inputs as given to pai_plan_new, now with contents. Outputs of the graph, then kept values, are
+ * in outputs[], borrowed until the next run or free. */
+PAI_API PAI_MUST_USE pai_status pai_plan_run(pai_plan *p, const pai_tensor *const *inputs,
+					     const pai_tensor **outputs);
+PAI_API void pai_plan_set_step(pai_plan *p, uint64_t step); /* for random nodes; default 0 */
+
+/* A step of our own after the graph's: the optimiser's update. */
+typedef pai_status (*pai_step_fn)(void *args, pai_run *run);
+PAI_API void pai_plan_append(pai_plan *p, const char *name, pai_step_fn fn, void *args);
+
+typedef struct pai_step_info {
+	const pai_node *node; /* NULL: a reorder or an appended step */
+	const char *name;     /* what the step does: "Conv+Relu", "reorder" */
+	const char *impl;     /* implementation really used: "brgconv:avx2", "own:avx2", "reference" */
+	double flops, bytes;
+	double seconds; /* of the last run, with profile */
+} pai_step_info;
+PAI_API int pai_plan_steps(const pai_plan *p);
+PAI_API pai_step_info pai_plan_step(const pai_plan *p, int i);
+PAI_API size_t pai_plan_bytes(const pai_plan *p); /* of the arena */
+PAI_API int pai_plan_threads(const pai_plan *p);
+
+/* Plans by input shape, for callers whose shapes vary: makes one when needed. */
+typedef struct pai_runner pai_runner;
+PAI_API PAI_MUST_USE pai_status pai_runner_new(pai_ctx *ctx, const pai_model *m,
+					       const pai_plan_options *o, pai_runner **out);
+PAI_API void pai_runner_free(pai_runner *r);
+PAI_API PAI_MUST_USE pai_status pai_runner_run(pai_runner *r, const pai_tensor *const *inputs,
+					       const pai_tensor **outputs);
+/* Graph inputs a caller must give: those without an initialiser, in order. */
+PAI_API int pai_model_inputs(const pai_model *m, pai_value *const **out);
+
+/* ---- compare.c: are two models the same function? ---- */
+
+typedef struct pai_difference { /* of one output over all inputs tried */
+	const char *output;
+	double abs, rel, ulp; /* largest; rel is relative to the largest magnitude of the output */
+	bool shape, nan;      /* shapes differ; NaN in one only */
+} pai_difference;
+
+/* Seeded random contents for every input of the model: small positive and negative floats, small
+ * integers; free dimensions get a small size that all inputs agree on. */
+PAI_API PAI_MUST_USE pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m,
+						  uint64_t seed, pai_tensor **out);
+PAI_API PAI_MUST_USE pai_status pai_compare(pai_ctx *ctx, pai_arena *a, const pai_model *x,
+					    const pai_model *y, int n_sets,
+					    const pai_tensor *const *const *inputs,
+					    pai_difference **out, int *n_out);
+
+/* ---- autodiff.c: gradients as a rewrite ---- */
+
+typedef struct pai_grad pai_grad; /* one differentiation under way */
+
+/* A rule emits into g->patch and sets dx[i] for each input i it can; NULL: no gradient flows.
+ * dy[o] is NULL where nothing flows into output o. pai_grad_wanted says which inputs matter. */
+typedef pai_status (*pai_grad_fn)(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				  pai_value **dx);
+#ifdef PAI_BUILDING
+#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, ...)                    \
+	pai_status pai_grad_##grad(pai_grad *g, const pai_node *n, pai_value *const *dy,           \
+				   pai_value **dx);
+#include "schemas/all_ops.def"
+#undef OP
+#endif
+PAI_API pai_grad_fn pai_op_grad(const pai_op *op); /* NULL: none */
+pai_patch *pai_grad_patch(pai_grad *g);
+bool pai_grad_wanted(const pai_grad *g, const pai_node *n, int input);
+
+/* Extends the graph by the gradient of sum(upstream[i] * of[i]) with respect to each wrt[i].
+ * upstream NULL: ones. out[i] is NULL where nothing flows. Shapes must be inferred. The new nodes
+ * use the newest operator versions and pai.internal: the result is for planning, not for writing. */
+PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *const *of,
+					     pai_value *const *upstream, int n_wrt,
+					     pai_value *const *wrt, pai_value **out);
+
+/* ---- readers.def, data.c: data sets ---- */
+
+typedef struct pai_field { /* one named array of a data set; axis 0 counts samples */
+	const char *name;
+	pai_tensor tensor; /* all samples; contents mapped or in memory */
+} pai_field;
+
+typedef struct pai_dataset {
+	pai_arena *arena;
+	const char *path;
+	int n_fields;
+	pai_field *fields;
+	int64_t n; /* samples */
+} pai_dataset;
+
+typedef struct pai_reader { /* a row of readers.def: READER(name) -> pai_reader_<name> */
+	const char *name, *summary;
+	bool (*matches)(const char *path, const uint8_t *head, size_t n);
+	pai_status (*read)(pai_ctx *ctx, const char *path, pai_dataset *out);
+} pai_reader;
+PAI_API const pai_reader *pai_reader_get(int i); /* NULL at the end */
+/* "x.npz", "images.idx3.gz,labels.idx1.gz", "folder", each with :N or :A-B. */
+PAI_API PAI_MUST_USE pai_status pai_dataset_open(pai_ctx *ctx, const char *spec, pai_dataset **out);
+PAI_API void pai_dataset_free(pai_dataset *d);
+
+/* Tensors by name from .npz, .npy or a folder of input_K.pb; and back. */
+PAI_API PAI_MUST_USE pai_status pai_npz_write(pai_ctx *ctx, const char *path, int n,
+					      const char *const *names,
+					      const pai_tensor *const *tensors);
+
+/* ---- losses.def ---- */
+
+typedef struct pai_loss { /* LOSS(name) -> pai_loss_<name>, in losses/<name>.c */
+	const char *name, *summary;
+	const pai_option *options;
+	bool integer_labels; /* class indices; otherwise targets shaped as the output */
+	/* Emits the scalar loss of `output` against `target`. */
+	pai_status (*emit)(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai_value *output,
+			   pai_value *target, pai_value **loss);
+} pai_loss;
+PAI_API const pai_loss *pai_loss_get(int i); /* NULL at the end */
+PAI_API const pai_loss *pai_loss_find(const char *name);
+
+/* ---- optimizers.def ---- */
+
+typedef struct pai_hyper { /* of one step */
+	float lr;
+	uint64_t t;            /* steps done including this one: 1, 2, ... */
+	const float *settings; /* the row's numeric options in their order, without lr */
+} pai_hyper;
+
+typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in optimizers/<name>.c */
+	const char *name, *summary;
+	const pai_option *options; /* first is lr */
+	int n_states;              /* arrays of the parameters' size, zero at the start */
+	/* One pass over n elements: moves p by g, updates the states. */
+	void (*update)(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state);
+} pai_optimizer;
+PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */
+PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
+
+/* ---- session.c: a model under training ---- */
+
+typedef struct pai_session pai_session;
+
+typedef struct pai_session_options {
+	const pai_loss *loss;
+	const pai_item *loss_settings;
+	const pai_optimizer *optimizer;
+	const pai_item *optimizer_settings;
+	const char *output;           /* NULL: the only one */
+	const char *freeze, *trainable; /* globs over initialisers; NULL: float initialisers that
+					 * a gradient reaches */
+	pai_backend backend;
+	int threads;
+} pai_session_options;
+
+/* The model is not changed; pai_session_store writes the weights back. A factor of the learning
+ * rate of a tensor stands in the metadata of the graph: key "pai.lr.<initialiser>". */
+PAI_API PAI_MUST_USE pai_status pai_session_new(pai_ctx *ctx, const pai_model *m,
+						const pai_session_options *o, pai_session **out);
+PAI_API void pai_session_free(pai_session *s);
+/* One step on a batch: inputs in the model's order, labels. *loss is that before the step. */
+PAI_API PAI_MUST_USE pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,
+						 const pai_tensor *labels, float *loss);
+PAI_API void pai_session_set_lr(pai_session *s, float lr);
+PAI_API PAI_MUST_USE pai_status pai_session_store(const pai_session *s, pai_model *m);
+PAI_API int64_t pai_session_parameters(const pai_session *s);
+
+/* ---- train.c: the loop ---- */
+
+typedef struct pai_train_progress {
+	int epoch, epochs;
+	uint64_t step, steps;
+	double seconds, seconds_left, loss, lr;
+	double val_loss, val_accuracy; /* NaN: not measured now */
+	bool epoch_end;
+} pai_train_progress;
+
+typedef struct pai_train_options {
+	pai_session_options session;
+	const pai_dataset *data, *val; /* val may be NULL */
+	const char *label;             /* field of the labels; NULL: "label" */
+	int epochs;
+	uint64_t steps; /* 0: by epochs */
+	int batch;
+	bool shuffle, drop_last;
+	const char *run_dir, *log_steps; /* NULL: none */
+	void (*progress)(void *payload, const pai_train_progress *p);
+	void *payload;
+} pai_train_options;
+
+typedef struct pai_train_result {
+	int epochs;
+	uint64_t steps;
+	double loss, val_loss, val_accuracy, best_accuracy, seconds;
+} pai_train_result;
+
+/* Trains the model in place (its weights). NUMERIC on a NaN loss: the weights of the last good
+ * epoch are kept in the model, and in the run folder when there is one. */
+PAI_API PAI_MUST_USE pai_status pai_train(pai_ctx *ctx, pai_model *m, const pai_train_options *o,
+					  pai_train_result *out);
+/* Mean loss and accuracy (argmax over axis 1) of a model over a data set. */
+PAI_API PAI_MUST_USE pai_status pai_evaluate(pai_ctx *ctx, const pai_model *m,
+					     const pai_train_options *o, const pai_dataset *d,
+					     double *loss, double *accuracy);
+
+/* ---- onednn.c ---- */
+PAI_API const char *pai_onednn_version(void); /* "2.6.3"; does not start an engine */
+
+#ifdef __cplusplus
+}
+#endif
+#endif
