@@ -321,7 +321,7 @@ typedef struct pai_type {
 
 typedef struct pai_use { /* one place that reads a value */
 	pai_node *node;
-	int slot;
+	int slot; /* -1: the node's subgraph hands the value out as its output */
 } pai_use;
 
 struct pai_value {
@@ -444,6 +444,7 @@ struct pai_model {
 	int64_t model_version;
 	uint64_t epoch;    /* 0: as read; counts what patches changed */
 	int next_node_id;
+	pai_map *taken;    /* names in use in any graph of the model */
 	pai_file source;   /* the mapped file; data NULL: none */
 	bool text;         /* was read from the text form */
 	const void *origin;
@@ -552,6 +553,11 @@ PAI_API void pai_patch_erase_init(pai_patch *p, pai_value *v);
 PAI_API void pai_patch_set_init(pai_patch *p, pai_value *v, pai_tensor *t);
 /* A model-local function that the new nodes call; the same (domain, name, overload) once. */
 PAI_API void pai_patch_function(pai_patch *p, pai_function *f);
+/* Metadata of the patch's graph; value NULL removes the entry. */
+PAI_API void pai_patch_graph_prop(pai_patch *p, const char *key, const char *value);
+/* May `now` stand in for `old` everywhere? False only where old is a graph output and now cannot
+ * take its name: it is an input, an initialiser, another output, or of another graph. */
+PAI_API bool pai_can_replace(const pai_value *old, const pai_value *now);
 PAI_API int pai_patch_groups(const pai_patch *p);
 PAI_API const char *pai_patch_group_name(const pai_patch *p, int group);
 

@@ -1,0 +1,317 @@
+/* graph.c -- making, reading and copying the model in memory.
+ *
+ * Nothing here changes a finished graph: readers build graphs with the pai_graph_add_* functions,
+ * and everybody else proposes a patch.
+ */
+#include "compiler/compiler.h"
+#include <stdlib.h>
+#include <string.h>
+
+pai_model *pai_model_new(pai_ctx *ctx, const char *graph_name, int64_t opset)
+{
+	pai_arena *a = pai_arena_new(ctx);
+	pai_model *m = PAI_NEW(a, pai_model);
+	m->ctx = ctx;
+	m->arena = a;
+	m->ir_version = 8;
+	m->taken = pai_map_new(a);
+	m->producer_name = m->producer_version = m->domain = m->doc = "";
+	m->graph = pai_graph_new(m, NULL, NULL, graph_name);
+	if (opset)
+		pai_model_import(m, "", opset);
+	return m;
+}
+
+void pai_model_free(pai_model *m)
+{
+	if (m)
+		pai_arena_free(m->arena);
+}
+
+static const char *plain_domain(const char *domain)
+{
+	return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+}
+
+int64_t pai_graph_opset(const pai_graph *g, const char *domain)
+{
+	while (g->outer)
+		g = g->outer;
+	const pai_opset *at = g->function ? g->function->opsets : g->model->opsets;
+	int n = g->function ? g->function->n_opsets : g->model->n_opsets;
+	domain = plain_domain(domain);
+	for (int i = 0; i < n; i++)
+		if (strcmp(plain_domain(at[i].domain), domain) == 0)
+			return at[i].version;
+	return 0;
+}
+
+void pai_model_import(pai_model *m, const char *domain, int64_t version)
+{
+	domain = plain_domain(domain);
+	for (int i = 0; i < m->n_opsets; i++) {
+		if (strcmp(plain_domain(m->opsets[i].domain), domain) == 0) {
+			if (m->opsets[i].version < version)
+				m->opsets[i].version = version;
+			return;
+		}
+	}
+	pai_opset *more = PAI_NEWS(m->arena, pai_opset, m->n_opsets + 1);
+	pai_copy(more, m->opsets, sizeof *more * (size_t)m->n_opsets);
+	more[m->n_opsets++] = (pai_opset){pai_arena_strdup(m->arena, domain), version};
+	m->opsets = more;
+}
+
+pai_function *pai_model_function(const pai_model *m, const char *domain, const char *name,
+				 const char *overload)
+{
+	for (int i = 0; i < m->functions.n; i++) {
+		pai_function *f = m->functions.at[i];
+		if (strcmp(f->name, name) == 0 &&
+		    strcmp(plain_domain(f->domain), plain_domain(domain)) == 0 &&
+		    strcmp(f->overload, overload) == 0)
+			return f;
+	}
+	return NULL;
+}
+
+pai_graph *pai_graph_new(pai_model *m, pai_graph *outer, pai_node *owner, const char *name)
+{
+	pai_graph *g = PAI_NEW(m->arena, pai_graph);
+	g->model = m;
+	g->outer = outer;
+	g->owner = owner;
+	g->function = outer ? outer->function : NULL;
+	g->name = pai_arena_strdup(m->arena, name);
+	g->names = pai_map_new(m->arena);
+	return g;
+}
+
+pai_value *pai_graph_add_value(pai_graph *g, const char *name)
+{
+	pai_arena *a = g->model->arena;
+	pai_value *v = PAI_NEW(a, pai_value);
+	v->name = pai_arena_strdup(a, name);
+	v->graph = g;
+	v->id = g->values.n;
+	v->type.rank = -1;
+	PAI_PUSH(a, g->values, v);
+	if (*v->name) {
+		pai_map_put(g->names, v->name, v);
+		pai_map_put(g->model->taken, v->name, v);
+	}
+	return v;
+}
+
+pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_type, int n_in,
+			     int n_out)
+{
+	pai_arena *a = g->model->arena;
+	pai_node *n = PAI_NEW(a, pai_node);
+	n->graph = g;
+	n->id = g->model->next_node_id++;
+	n->op_type = pai_arena_strdup(a, op_type);
+	n->domain = pai_arena_strdup(a, plain_domain(domain));
+	n->overload = n->name = "";
+	n->n_in = n_in;
+	n->n_out = n_out;
+	n->in = PAI_NEWS(a, pai_value *, n_in);
+	n->out = PAI_NEWS(a, pai_value *, n_out);
+	if (!pai_model_function(g->model, n->domain, op_type, ""))
+		n->op = pai_op_find(n->domain, op_type, pai_graph_opset(g, n->domain));
+	PAI_PUSH(a, g->nodes, n);
+	return n;
+}
+
+pai_value *pai_graph_value(const pai_graph *g, const char *name)
+{
+	for (; g; g = g->outer) {
+		pai_value *v = pai_map_get(g->names, name);
+		if (v)
+			return v;
+	}
+	return NULL;
+}
+
+const pai_attr *pai_node_attr(const pai_node *n, const char *name)
+{
+	for (int i = 0; i < n->n_attrs; i++)
+		if (strcmp(n->attrs[i].name, name) == 0)
+			return &n->attrs[i];
+	return NULL;
+}
+
+/* Default of the row as text, or NULL where there is none. */
+static const char *default_text(const pai_node *n, const char *name)
+{
+	const pai_op_attr *row = n->op ? pai_op_attr_find(n->op, name) : NULL;
+	return row && row->def && strcmp(row->def, "!") != 0 ? row->def : NULL;
+}
+
+int64_t pai_node_int(const pai_node *n, const char *name, int64_t otherwise)
+{
+	const pai_attr *a = pai_node_attr(n, name);
+	if (a)
+		return a->type == PAI_ATTR_INT ? a->i : otherwise;
+	const char *def = default_text(n, name);
+	return def ? strtoll(def, NULL, 10) : otherwise;
+}
+
+float pai_node_float(const pai_node *n, const char *name, float otherwise)
+{
+	const pai_attr *a = pai_node_attr(n, name);
+	if (a)
+		return a->type == PAI_ATTR_FLOAT ? a->f : otherwise;
+	const char *def = default_text(n, name);
+	return def ? strtof(def, NULL) : otherwise;
+}
+
+const char *pai_node_string(const pai_node *n, const char *name, const char *otherwise)
+{
+	pai_arena *arena = n->graph->model->arena;
+	const pai_attr *a = pai_node_attr(n, name);
+	if (a)
+		return a->type == PAI_ATTR_STRING ? a->s.at : otherwise;
+	const char *def = default_text(n, name); /* in quotes */
+	return def ? pai_arena_strndup(arena, def + 1, strlen(def) - 2) : otherwise;
+}
+
+/* Numbers of a default such as "[1, 2]", converted by `item`. */
+static int default_list(const char *def, void *out, void (*item)(void *out, int i, double v))
+{
+	int n = 0;
+	for (const char *s = def + 1; *s && *s != ']';) {
+		char *end;
+		double v = strtod(s, &end);
+		if (end == s)
+			break;
+		if (out)
+			item(out, n, v);
+		n++;
+		s = end + strspn(end, ", ");
+	}
+	return n;
+}
+
+static void put_int(void *out, int i, double v)
+{
+	((int64_t *)out)[i] = (int64_t)v;
+}
+
+static void put_float(void *out, int i, double v)
+{
+	((float *)out)[i] = (float)v;
+}
+
+int pai_node_ints(const pai_node *n, const char *name, const int64_t **out)
+{
+	const pai_attr *a = pai_node_attr(n, name);
+	*out = NULL;
+	if (a) {
+		*out = a->type == PAI_ATTR_INTS ? a->list.i : NULL;
+		return a->type == PAI_ATTR_INTS ? (int)a->list.n : -1;
+	}
+	const char *def = default_text(n, name);
+	if (!def)
+		return -1;
+	int count = default_list(def, NULL, put_int);
+	int64_t *v = PAI_NEWS(n->graph->model->arena, int64_t, count);
+	*out = v;
+	return default_list(def, v, put_int);
+}
+
+int pai_node_floats(const pai_node *n, const char *name, const float **out)
+{
+	const pai_attr *a = pai_node_attr(n, name);
+	*out = NULL;
+	if (a) {
+		*out = a->type == PAI_ATTR_FLOATS ? a->list.f : NULL;
+		return a->type == PAI_ATTR_FLOATS ? (int)a->list.n : -1;
+	}
+	const char *def = default_text(n, name);
+	if (!def)
+		return -1;
+	int count = default_list(def, NULL, put_float);
+	float *v = PAI_NEWS(n->graph->model->arena, float, count);
+	*out = v;
+	return default_list(def, v, put_float);
+}
+
+bool pai_node_is_in(const pai_node *n, const char *domain, const char *op_type)
+{
+	return strcmp(n->op_type, op_type) == 0 && strcmp(n->domain, plain_domain(domain)) == 0;
+}
+
+bool pai_node_is(const pai_node *n, const char *op_type)
+{
+	return pai_node_is_in(n, "", op_type);
+}
+
+pai_value *pai_node_in(const pai_node *n, int i)
+{
+	return i >= 0 && i < n->n_in ? n->in[i] : NULL;
+}
+
+pai_value *pai_node_out(const pai_node *n, int i)
+{
+	return i >= 0 && i < n->n_out ? n->out[i] : NULL;
+}
+
+const char *pai_prop_get(const pai_props *p, const char *key)
+{
+	for (int i = 0; i < p->n; i++)
+		if (strcmp(p->at[i].key, key) == 0)
+			return p->at[i].value;
+	return NULL;
+}
+
+void pai_prop_set(pai_arena *a, pai_props *p, const char *key, const char *value)
+{
+	for (int i = 0; i < p->n; i++) {
+		if (strcmp(p->at[i].key, key) == 0) {
+			p->at[i].value = pai_arena_strdup(a, value);
+			return;
+		}
+	}
+	pai_prop item = {pai_arena_strdup(a, key), pai_arena_strdup(a, value)};
+	PAI_PUSH(a, *p, item);
+}
+
+const pai_tensor *pai_value_constant(const pai_value *v)
+{
+	if (!v)
+		return NULL;
+	if (v->init) /* before IR 4 every initialiser is an input as well, and is meant constant */
+		return v->is_input && v->graph->model->ir_version >= 4 ? NULL : v->init;
+	if (!v->producer || !pai_node_is(v->producer, "Constant"))
+		return NULL;
+	const pai_attr *a = pai_node_attr(v->producer, "value");
+	return a && a->type == PAI_ATTR_TENSOR && !a->ref ? a->t : NULL;
+}
+
+const char *pai_node_label(const pai_node *n)
+{
+	if (*n->name)
+		return n->name;
+	for (int i = 0; i < n->n_out; i++)
+		if (n->out[i] && *n->out[i]->name)
+			return n->out[i]->name;
+	return n->op_type;
+}
+
+pai_status pai_graph_walk(pai_graph *g, pai_status (*fn)(void *payload, pai_graph *g), void *payload)
+{
+	PAI_TRY(fn(payload, g));
+	for (int i = 0; i < g->nodes.n; i++) {
+		pai_node *n = g->nodes.at[i];
+		for (int k = 0; k < n->n_attrs; k++) {
+			pai_attr *a = &n->attrs[k];
+			if (a->type == PAI_ATTR_GRAPH && a->g)
+				PAI_TRY(pai_graph_walk(a->g, fn, payload));
+			if (a->type == PAI_ATTR_GRAPHS)
+				for (int64_t j = 0; j < a->list.n; j++)
+					PAI_TRY(pai_graph_walk(a->list.g[j], fn, payload));
+		}
+	}
+	return PAI_OK;
+}
