@@ -292,6 +292,11 @@ typedef int64_t pai_dim;
 #define PAI_DIM_UNKNOWN INT64_MIN /* equal to nothing, not even itself */
 
 PAI_API pai_dim pai_dim_symbol(pai_ctx *ctx, const char *name);
+/* Any integer: contents such as the -1 of a Reshape are kept as sizes too, behind a handle. */
+PAI_API pai_dim pai_dim_int(pai_ctx *ctx, int64_t v);
+PAI_API bool pai_dim_const(const pai_ctx *ctx, pai_dim d, int64_t *out); /* false: not constant */
+/* Put a size for a symbol. */
+PAI_API pai_dim pai_dim_subst(pai_ctx *ctx, pai_dim d, pai_dim symbol, pai_dim by);
 PAI_API pai_dim pai_dim_add(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_sub(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_mul(pai_ctx *ctx, pai_dim a, pai_dim b);
@@ -333,9 +338,11 @@ struct pai_value {
 	int slot;           /* output of the producer */
 	pai_tensor *init;   /* initialiser, or NULL */
 	bool is_input, is_output, dead;
-	const pai_tensor *known; /* small integer contents found by shape inference; or NULL.
-				  * Elements that are symbolic are in known_dims instead. */
-	const pai_dim *known_dims; /* [nelem of a rank 0 or 1 integer value] or NULL */
+	bool inferred; /* type is a result of pai_infer, */
+	const pai_type *stated; /* ... and this is what was there before; NULL: nothing */
+	const pai_tensor *known; /* small integer contents found by shape inference, or NULL */
+	const pai_dim *known_dims; /* ... as sizes, some of which may be symbolic or unknown:
+				    * [nelem of a rank 0 or 1 value] or NULL */
 	int n_known;
 	const void *origin; /* its ValueInfoProto; NULL: none in the file */
 };
@@ -642,9 +649,10 @@ typedef struct pai_shape_ctx {
 	pai_dim **out_dims;            /* to fill: contents of integer outputs, when known */
 	int *n_out_dims;               /* preset -1 */
 	pai_arena *arena;
-	/* Infers a subgraph with the given input types; its output types are then in its values. */
-	pai_status (*subgraph)(struct pai_shape_ctx *s, pai_graph *g, int n,
-			       const pai_type *inputs);
+	/* Infers a subgraph of the node with the given input types (NULL: what it states itself) and
+	 * gives the types of its outputs. */
+	pai_status (*subgraph)(struct pai_shape_ctx *s, pai_graph *g, int n, const pai_type *inputs,
+			       int n_out, pai_type *outputs);
 	void *payload;
 } pai_shape_ctx;
 
@@ -678,6 +686,14 @@ PAI_API int pai_dims_broadcast(pai_ctx *ctx, int ra, const pai_dim *a, int rb, c
  * subgraphs included. Values keep what the file states where it says more; a contradiction is an
  * error. Overwrites earlier results. */
 PAI_API PAI_MUST_USE pai_status pai_infer(pai_model *m);
+/* Runs the rule of one node with these inputs, or infers the body of the function it calls, and
+ * fills out[0 .. n->n_out), arrays in the arena; what cannot be told stays unknown. Of an input,
+ * dtype and dims count (rank -1: unknown, a dim < 0: a pai_dim), and data where it is not NULL;
+ * NULL: omitted. Values that subgraphs read from outside are taken as pai_infer left them. */
+PAI_API PAI_MUST_USE pai_status pai_shape_node(pai_ctx *ctx, pai_arena *a, const pai_node *n,
+					       const pai_tensor *const *in, pai_type *out);
+/* "float[N,3]", "seq(int64[])", "?"; for messages. */
+PAI_API const char *pai_type_text(pai_ctx *ctx, pai_arena *a, const pai_type *t);
 /* Gives a free dimension a size: "N" by symbol, or "input_name:axis". */
 PAI_API PAI_MUST_USE pai_status pai_model_fix_dim(pai_model *m, const char *name, int64_t size);
 
