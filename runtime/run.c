@@ -1,0 +1,124 @@
+/* run.c -- scratch memory of an execution and what kernels may ask their executor for. */
+#include "runtime/run.h"
+#include <assert.h>
+
+enum { ALIGN = 64, SMALLEST = 1 << 16 };
+
+struct pai_block {
+	pai_block *below;
+	void *base; /* as the allocator gave it */
+	size_t size, used;
+	uint8_t *at;
+};
+
+static pai_block *block_new(pai_run *r, size_t size)
+{
+	const pai_allocator *m = r->ctx->allocator;
+	size_t whole;
+	if (!pai_size_add(size, sizeof(pai_block) + 2 * ALIGN, &whole) ||
+	    whole > r->ctx->limits.run_bytes - r->bytes)
+		return NULL;
+	void *base = m->alloc(m->payload, whole);
+	if (!base)
+		return NULL;
+	uintptr_t head = ((uintptr_t)base + 15) / 16 * 16;
+	pai_block *b = (pai_block *)head;
+	uintptr_t at = (head + sizeof *b + ALIGN - 1) / ALIGN * ALIGN;
+	*b = (pai_block){.below = r->block, .base = base, .size = size, .at = (uint8_t *)at};
+	r->block = b;
+	r->bytes += size;
+	return b;
+}
+
+static void block_drop(pai_run *r)
+{
+	pai_block *b = r->block;
+	r->block = b->below;
+	r->bytes -= b->size;
+	r->ctx->allocator->free(r->ctx->allocator->payload, b->base);
+}
+
+pai_mark pai_run_mark(const pai_run *r)
+{
+	return (pai_mark){r->block, r->block ? r->block->used : 0};
+}
+
+void pai_run_release(pai_run *r, pai_mark to)
+{
+	/* An empty stack keeps its block; several are replaced by one large enough next time. */
+	if (!to.block && r->block && !r->block->below) {
+		r->block->used = 0;
+		return;
+	}
+	size_t total = 0;
+	while (r->block != to.block) {
+		total += r->block->size;
+		block_drop(r);
+	}
+	if (total > r->want)
+		r->want = total;
+	if (r->block)
+		r->block->used = to.used;
+}
+
+void *pai_run_scratch(pai_run *r, size_t nbytes)
+{
+	size_t n;
+	if (!pai_size_add(nbytes, ALIGN - 1, &n))
+		return NULL;
+	n = n / ALIGN * ALIGN;
+	pai_block *b = r->block;
+	if (!b || n > b->size - b->used) {
+		size_t size = n < SMALLEST ? SMALLEST : n;
+		b = block_new(r, size < r->want ? r->want : size);
+		if (!b && r->want > size)
+			b = block_new(r, size);
+		if (!b)
+			return NULL;
+	}
+	void *p = b->at + b->used;
+	b->used += n;
+	return p;
+}
+
+void pai_run_free(pai_run *r)
+{
+	while (r->block)
+		block_drop(r);
+}
+
+void *pai_call_scratch(pai_call *c, size_t nbytes)
+{
+	return pai_run_scratch(c->run, nbytes);
+}
+
+static bool same_shape(const pai_tensor *t, pai_dtype dtype, int rank, const int64_t *dims)
+{
+	bool same = t->dtype == dtype && t->rank == rank;
+	for (int i = 0; same && i < rank; i++)
+		same = t->dims[i] == dims[i];
+	return same;
+}
+
+pai_status pai_call_output(pai_call *c, int o, pai_dtype dtype, int rank, const int64_t *dims)
+{
+	assert(o >= 0 && o < c->n_out);
+	const pai_tensor *t = c->out[o];
+	if (!t)
+		return PAI_OK;
+	if (t->rank < 0)
+		return c->run->output(c, o, dtype, rank, dims);
+	if (same_shape(t, dtype, rank, dims))
+		return PAI_OK;
+	return pai_fail(c->ctx, PAI_E_runtime_shape, pai_at_output(c->node, o),
+			"differs in type or shape from what the operator's shape rule says");
+}
+
+pai_status pai_call_subgraph(pai_call *c, const pai_graph *g, int n_in,
+			     const pai_tensor *const *in, int n_out, pai_tensor *out)
+{
+	if (!c->run->subgraph)
+		return pai_fail(c->ctx, PAI_E_no_kernel, pai_at_node(c->node),
+				"a node with subgraphs cannot be evaluated on its own");
+	return c->run->subgraph(c, g, n_in, in, n_out, out);
+}
