@@ -28,7 +28,8 @@ typedef struct pai_call { /* one node being executed */
 	const struct pai_kernel *kernel;
 	int n_in, n_out;
 	const pai_tensor *const *in; /* NULL: omitted */
-	pai_tensor *constXX
+	pai_tensor *const *out;      /* NULL: omitted. dtype, dims and data are set where the shape
+				      * rule could tell them; rank -1: see pai_call_output */
 	pai_run *run;
 } pai_call;
 
