@@ -26,7 +26,8 @@ static pai_graph *graph_copy(pai_model *m, const pai_graph *from, const scope *o
 
 static pai_attr *attrs_copy(pai_model *m, const pai_node *from, const scope *s, pai_node *owner)
 {
-	pai_attr *attrs = pai_arena_dup(m->arena, from->attrs, sizeof *attrs * (size_t)from->n_attrs);
+	pai_attr *attrs =
+		pai_arena_dup(m->arena, from->attrs, sizeof *attrs * (size_t)from->n_attrs);
 	for (int i = 0; i < from->n_attrs; i++) {
 		pai_attr *a = &attrs[i];
 		if (a->type == PAI_ATTR_GRAPH && a->g)

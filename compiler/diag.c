@@ -127,7 +127,7 @@ static char *where_text(pai_ctx *ctx, const pai_where *w)
 	pai_arena *a = ctx->own->arena;
 	const char *file = file_of(ctx, w);
 	char *s = pai_arena_strdup(a, file ? pai_escape(a, file) : "");
-#define ADD(...)                                                                                   \
+#define ADD(...) \
 	(s = pai_arena_printf(a, "%s%s%s", s, *s ? ": " : "", pai_arena_printf(a, __VA_ARGS__)))
 	if (w->path)
 		ADD("%s", pai_escape(a, w->path));
@@ -248,8 +248,9 @@ static void print_json(const pai_diag *d, FILE *to)
 	cJSON *o = cJSON_CreateObject();
 	const struct {
 		const char *key, *value;
-	} texts[] = {{"file", d->file},	    {"path", d->path}, {"node", d->node}, {"op", d->op},
-		     {"tensor", d->tensor}, {"attr", d->attr}, {"text", d->text}, {"hint", d->hint}};
+	} texts[] = {{"file", d->file}, {"path", d->path},     {"node", d->node},
+		     {"op", d->op},     {"tensor", d->tensor}, {"attr", d->attr},
+		     {"text", d->text}, {"hint", d->hint}};
 	const struct {
 		const char *key;
 		int64_t value;

@@ -299,7 +299,8 @@ const char *pai_node_label(const pai_node *n)
 	return n->op_type;
 }
 
-pai_status pai_graph_walk(pai_graph *g, pai_status (*fn)(void *payload, pai_graph *g), void *payload)
+pai_status pai_graph_walk(pai_graph *g, pai_status (*fn)(void *payload, pai_graph *g),
+			  void *payload)
 {
 	PAI_TRY(fn(payload, g));
 	for (int i = 0; i < g->nodes.n; i++) {

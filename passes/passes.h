@@ -18,29 +18,29 @@ extern "C" {
 
 enum pai_analysis { PAI_SHAPES = 1, PAI_USES = 2 };
 
-typedef enum pai_exactness { /* what a pass promises about the model's outputs */
-	PAI_EXACT,    /* equal bit for bit */
-	PAI_ROUNDING, /* equal within rounding: see tolerance */
-	PAI_CHANGES,  /* meant to change them */
+typedef enum pai_exactness {               /* what a pass promises about the model's outputs */
+			     PAI_EXACT,    /* equal bit for bit */
+			     PAI_ROUNDING, /* equal within rounding: see tolerance */
+			     PAI_CHANGES,  /* meant to change them */
 } pai_exactness;
 
 typedef struct pai_pass_run { /* what run is given */
 	pai_ctx *ctx;
-	pai_arena *scratch;    /* lives for one call */
-	const pai_item *item;  /* settings, checked against the options */
+	pai_arena *scratch;   /* lives for one call */
+	const pai_item *item; /* settings, checked against the options */
 	const struct pai_pass *pass;
-	const pai_uses *uses;  /* when needed */
-	uint64_t *counts;      /* by the pass's stats enum; bump them: r->counts[FOLDED]++ */
-	int round;             /* 0, 1, ... : how often run was called on this graph before */
-	void *state;           /* the pass's own, from begin */
+	const pai_uses *uses; /* when needed */
+	uint64_t *counts;     /* by the pass's stats enum; bump them: r->counts[FOLDED]++ */
+	int round;            /* 0, 1, ... : how often run was called on this graph before */
+	void *state;          /* the pass's own, from begin */
 } pai_pass_run;
 
 typedef struct pai_pass { /* a row of passes.def: PASS(name) -> pai_pass_<name>, passes/<name>.c */
-	const char *name;      /* "fold-batchnorm" */
+	const char *name; /* "fold-batchnorm" */
 	const char *summary;
-	unsigned needs;        /* pai_analysis */
+	unsigned needs; /* pai_analysis */
 	pai_exactness exactness;
-	bool once;             /* called a single time, not to a fixed point */
+	bool once;                 /* called a single time, not to a fixed point */
 	const pai_option *options; /* NULL: none */
 	const char *const *stats;  /* names of the counters, ended by NULL: rewrites and reasons for
 				    * not rewriting */
@@ -65,7 +65,12 @@ PAI_API PAI_MUST_USE pai_status pai_pipeline_parse(pai_ctx *ctx, pai_arena *a, c
 						   pai_pipeline *out);
 PAI_API const char *pai_pipeline_default(void);
 
-typedef enum pai_print_when { PAI_PRINT_NEVER, PAI_PRINT_ALL, PAI_PRINT_CHANGED, PAI_PRINT_DIFF } pai_print_when;
+typedef enum pai_print_when {
+	PAI_PRINT_NEVER,
+	PAI_PRINT_ALL,
+	PAI_PRINT_CHANGED,
+	PAI_PRINT_DIFF
+} pai_print_when;
 
 typedef struct pai_pipeline_options {
 	pai_print_when print_before, print_after;
@@ -78,10 +83,10 @@ typedef struct pai_pipeline_options {
 } pai_pipeline_options;
 
 typedef struct pai_pass_report {
-	const char *name;      /* with settings, canonical */
+	const char *name; /* with settings, canonical */
 	const pai_pass *pass;
 	uint64_t rewrites;
-	uint64_t *counts;      /* by pass->stats */
+	uint64_t *counts; /* by pass->stats */
 	int rounds;
 	int64_t nodes_before, nodes_after, inits_before, inits_after, bytes_before, bytes_after;
 	double seconds;
@@ -112,7 +117,7 @@ typedef struct pai_dendrite_activation { /* ACTIVATION(name) */
 typedef struct pai_transform { /* from transforms.def */
 	const char *rule_name; /* "int_quant" */
 	const pai_op *op;
-	const char *body;      /* the function in textual syntax, standard operators, opset <= 21 */
+	const char *body; /* the function in textual syntax, standard operators, opset <= 21 */
 } pai_transform;
 PAI_API const pai_transform *pai_transform_get(int i); /* NULL at the end */
 PAI_API const pai_transform *pai_transform_find(const char *rule_name);

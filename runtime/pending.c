@@ -76,6 +76,11 @@ __attribute__((weak)) pai_status pai_shape_gemm(pai_shape_ctx *s)
 	(void)s;
 	return PAI_OK;
 }
+__attribute__((weak)) pai_status pai_shape_given(pai_shape_ctx *s)
+{
+	(void)s;
+	return PAI_OK;
+}
 __attribute__((weak)) pai_status pai_shape_global_pool(pai_shape_ctx *s)
 {
 	(void)s;

@@ -42,7 +42,7 @@ typedef struct pai_kernel {
 } pai_kernel;
 
 #ifdef PAI_BUILDING
-#define OP(name, since, traits, in, out, attr, types, shape, kernel, ...)                          \
+#define OP(name, since, traits, in, out, attr, types, shape, kernel, ...) \
 	extern const pai_kernel pai_kernel_##kernel;
 #include "schemas/all_ops.def"
 #undef OP
@@ -88,9 +88,9 @@ typedef enum pai_backend { PAI_FAST, PAI_REFERENCE } pai_backend;
 
 typedef struct pai_plan_options {
 	pai_backend backend;
-	int threads;       /* 0: chosen from the work of the plan, at most ctx->threads */
-	bool no_onednn;    /* own kernels only: starting an engine costs some 20 ms */
-	bool profile;      /* time every step */
+	int threads;    /* 0: chosen from the work of the plan, at most ctx->threads */
+	bool no_onednn; /* own kernels only: starting an engine costs some 20 ms */
+	bool profile;   /* time every step */
 	/* Values whose memory is the caller's: initialisers that training moves, gradients, running
 	 * statistics. Read and written in place, plain layout. */
 	int n_bound;
@@ -123,7 +123,7 @@ PAI_API void pai_plan_append(pai_plan *p, const char *name, pai_step_fn fn, void
 typedef struct pai_step_info {
 	const pai_node *node; /* NULL: a reorder or an appended step */
 	const char *name;     /* what the step does: "Conv+Relu", "reorder" */
-	const char *impl;     /* implementation really used: "brgconv:avx2", "own:avx2", "reference" */
+	const char *impl; /* implementation really used: "brgconv:avx2", "own:avx2", "reference" */
 	double flops, bytes;
 	double seconds; /* of the last run, with profile */
 } pai_step_info;
@@ -168,8 +168,8 @@ typedef struct pai_grad pai_grad; /* one differentiation under way */
 typedef pai_status (*pai_grad_fn)(pai_grad *g, const pai_node *n, pai_value *const *dy,
 				  pai_value **dx);
 #ifdef PAI_BUILDING
-#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, ...)                    \
-	pai_status pai_grad_##grad(pai_grad *g, const pai_node *n, pai_value *const *dy,           \
+#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, ...)          \
+	pai_status pai_grad_##grad(pai_grad *g, const pai_node *n, pai_value *const *dy, \
 				   pai_value **dx);
 #include "schemas/all_ops.def"
 #undef OP
@@ -180,7 +180,8 @@ bool pai_grad_wanted(const pai_grad *g, const pai_node *n, int input);
 
 /* Extends the graph by the gradient of sum(upstream[i] * of[i]) with respect to each wrt[i].
  * upstream NULL: ones. out[i] is NULL where nothing flows. Shapes must be inferred. The new nodes
- * use the newest operator versions and pai.internal: the result is for planning, not for writing. */
+ * use the newest operator versions and pai.internal: the result is for planning, not for writing.
+ */
 PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *const *of,
 					     pai_value *const *upstream, int n_wrt,
 					     pai_value *const *wrt, pai_value **out);
@@ -255,7 +256,7 @@ typedef struct pai_session_options {
 	const pai_item *loss_settings;
 	const pai_optimizer *optimizer;
 	const pai_item *optimizer_settings;
-	const char *output;           /* NULL: the only one */
+	const char *output;             /* NULL: the only one */
 	const char *freeze, *trainable; /* globs over initialisers; NULL: float initialisers that
 					 * a gradient reaches */
 	pai_backend backend;

@@ -53,14 +53,35 @@ enum {
 #define W(name, type) {#name, #type, PAI_VARIADIC, true},
 #define A(name, type, def) {#name, PAI_ATTR_##type, def},
 #define T(name, tensors, sequences, optionals) {#name, (tensors), (sequences), (optionals)},
-#define IN(...) (const pai_op_arg[]){__VA_ARGS__ {NULL, NULL, PAI_REQUIRED, false}}
+#define IN(...)                                         \
+	(const pai_op_arg[])                            \
+	{                                               \
+		__VA_ARGS__                             \
+		{                                       \
+			NULL, NULL, PAI_REQUIRED, false \
+		}                                       \
+	}
 #define OUT(...) IN(__VA_ARGS__)
-#define ATTR(...) (const pai_op_attr[]){__VA_ARGS__ {NULL, PAI_ATTR_UNDEFINED, NULL}}
-#define TYPES(...) (const pai_op_type[]){__VA_ARGS__ {NULL, 0, 0, 0}}
+#define ATTR(...)                                      \
+	(const pai_op_attr[])                          \
+	{                                              \
+		__VA_ARGS__                            \
+		{                                      \
+			NULL, PAI_ATTR_UNDEFINED, NULL \
+		}                                      \
+	}
+#define TYPES(...)                    \
+	(const pai_op_type[])         \
+	{                             \
+		__VA_ARGS__           \
+		{                     \
+			NULL, 0, 0, 0 \
+		}                     \
+	}
 #define COUNT(...) (int)(sizeof(__VA_ARGS__) / sizeof(pai_op_arg) - 1)
 
 static const pai_op rows[] = {
-#define OP(name, since, traits, in, out, attr, types, ...)                                         \
+#define OP(name, since, traits, in, out, attr, types, ...) \
 	{PAI_ROW_DOMAIN, #name, since, traits, in, out, attr, types, COUNT(in), COUNT(out)},
 #include "schemas/all_ops.def"
 #undef OP

@@ -30,23 +30,23 @@ typedef enum pai_dtype { /* numbers are TensorProto.DataType */
 #define DTYPE(name, number, text, bits, kind) PAI_##name = number,
 #include "schemas/dtypes.def"
 #undef DTYPE
-	PAI_DTYPE_COUNT
+			 PAI_DTYPE_COUNT
 } pai_dtype;
 
 typedef enum pai_dtype_kind { /* what arithmetic an element takes part in */
-	PAI_KIND_NONE,
-	PAI_KIND_FLOAT,
-	PAI_KIND_SIGNED,
-	PAI_KIND_UNSIGNED,
-	PAI_KIND_BOOL,
-	PAI_KIND_COMPLEX,
-	PAI_KIND_STRING,
+			      PAI_KIND_NONE,
+			      PAI_KIND_FLOAT,
+			      PAI_KIND_SIGNED,
+			      PAI_KIND_UNSIGNED,
+			      PAI_KIND_BOOL,
+			      PAI_KIND_COMPLEX,
+			      PAI_KIND_STRING,
 } pai_dtype_kind;
 
 typedef struct pai_dtype_info {
-	const char *name;    /* as TensorProto.DataType spells it: "FLOAT" */
-	const char *text;    /* as ONNX's textual syntax spells it: "float" */
-	int bits;            /* per element in raw_data; 2 and 4 are packed, low bits first; 0: string */
+	const char *name; /* as TensorProto.DataType spells it: "FLOAT" */
+	const char *text; /* as ONNX's textual syntax spells it: "float" */
+	int bits; /* per element in raw_data; 2 and 4 are packed, low bits first; 0: string */
 	pai_dtype_kind kind; /* NONE for UNDEFINED */
 } pai_dtype_info;
 
@@ -65,27 +65,28 @@ typedef enum pai_arity { PAI_REQUIRED, PAI_OPTIONAL, PAI_VARIADIC } pai_arity;
 
 typedef struct pai_op_arg {
 	const char *name;
-	const char *type;   /* a type variable of the row ("T"), or a textual type ("tensor(int64)") */
+	const char
+		*type; /* a type variable of the row ("T"), or a textual type ("tensor(int64)") */
 	pai_arity arity;
 	bool heterogeneous; /* variadic only: each may have its own type (If, Loop, Scan) */
 } pai_op_arg;
 
 typedef enum pai_attr_type { /* numbers are AttributeProto.AttributeType */
-	PAI_ATTR_UNDEFINED = 0,
-	PAI_ATTR_FLOAT = 1,
-	PAI_ATTR_INT = 2,
-	PAI_ATTR_STRING = 3,
-	PAI_ATTR_TENSOR = 4,
-	PAI_ATTR_GRAPH = 5,
-	PAI_ATTR_FLOATS = 6,
-	PAI_ATTR_INTS = 7,
-	PAI_ATTR_STRINGS = 8,
-	PAI_ATTR_TENSORS = 9,
-	PAI_ATTR_GRAPHS = 10,
-	PAI_ATTR_SPARSE_TENSOR = 11,
-	PAI_ATTR_SPARSE_TENSORS = 12,
-	PAI_ATTR_TYPE_PROTO = 13,
-	PAI_ATTR_TYPE_PROTOS = 14,
+			     PAI_ATTR_UNDEFINED = 0,
+			     PAI_ATTR_FLOAT = 1,
+			     PAI_ATTR_INT = 2,
+			     PAI_ATTR_STRING = 3,
+			     PAI_ATTR_TENSOR = 4,
+			     PAI_ATTR_GRAPH = 5,
+			     PAI_ATTR_FLOATS = 6,
+			     PAI_ATTR_INTS = 7,
+			     PAI_ATTR_STRINGS = 8,
+			     PAI_ATTR_TENSORS = 9,
+			     PAI_ATTR_GRAPHS = 10,
+			     PAI_ATTR_SPARSE_TENSOR = 11,
+			     PAI_ATTR_SPARSE_TENSORS = 12,
+			     PAI_ATTR_TYPE_PROTO = 13,
+			     PAI_ATTR_TYPE_PROTOS = 14,
 } pai_attr_type;
 
 typedef struct pai_op_attr {
@@ -109,7 +110,7 @@ enum pai_op_trait {
 	PAI_TRAIT_FUNCTION = 16,  /* the standard gives a body in other operators */
 };
 
-typedef struct pai_op { /* one row */
+typedef struct pai_op {     /* one row */
 	const char *domain; /* "" is ai.onnx */
 	const char *name;
 	int since;                /* first opset version of the domain with this row */
