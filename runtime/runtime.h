@@ -203,18 +203,53 @@ typedef struct pai_dataset {
 
 typedef struct pai_reader { /* a row of readers.def: READER(name) -> pai_reader_<name> */
 	const char *name, *summary;
+	/* head: the first bytes of the (first) file; NULL for a folder. */
 	bool (*matches)(const char *path, const uint8_t *head, size_t n);
+	/* Fills out->fields; out->arena and out->path are set. */
 	pai_status (*read)(pai_ctx *ctx, const char *path, pai_dataset *out);
 } pai_reader;
+/* For readers: adds a field. */
+void pai_dataset_add(pai_dataset *d, const char *name, const pai_tensor *t);
 PAI_API const pai_reader *pai_reader_get(int i); /* NULL at the end */
-/* "x.npz", "images.idx3.gz,labels.idx1.gz", "folder", each with :N or :A-B. */
+/* "x.npz", "images.idx3.gz,labels.idx1.gz", "folder"; with :N the first N samples, with :A-B the
+ * samples A, A+1, ..., B-1 (counted from 0). Every field must have the same number of samples. */
 PAI_API PAI_MUST_USE pai_status pai_dataset_open(pai_ctx *ctx, const char *spec, pai_dataset **out);
 PAI_API void pai_dataset_free(pai_dataset *d);
 
-/* Tensors by name from .npz, .npy or a folder of input_K.pb; and back. */
+/* Named tensors from .npz, .npy (name ""), a folder of input_K.pb and output_K.pb, or any other
+ * reader of data sets; in file order. */
+PAI_API PAI_MUST_USE pai_status pai_tensors_read(pai_ctx *ctx, pai_arena *a, const char *path,
+						 pai_tensor ***out, int *n);
+
+/* ---- npy.c, npz.c: numpy's files ---- */
+
+/* Writes .npz, uncompressed and with equal bytes for equal tensors; a path that ends in .npy takes
+ * one tensor. Types that numpy lacks are written as the next wider one. */
 PAI_API PAI_MUST_USE pai_status pai_npz_write(pai_ctx *ctx, const char *path, int n,
 					      const char *const *names,
 					      const pai_tensor *const *tensors);
+
+#define PAI_NPY_HEADER 10000 /* bytes of a header at most; tested before it is read */
+typedef struct pai_npy {     /* what the header of an array says */
+	pai_dtype dtype;
+	int rank;
+	int64_t dims[PAI_MAX_RANK];
+	bool fortran;
+	size_t offset, nbytes; /* of the contents */
+} pai_npy;
+/* From the first n bytes of an array of `size` bytes; member: of which npz, or NULL. */
+pai_status pai_npy_header(pai_ctx *ctx, const char *file, const char *member, const void *bytes,
+			  size_t n, uint64_t size, pai_npy *out);
+/* Turns contents as stored into contents as a tensor has them. */
+pai_status pai_npy_finish(pai_ctx *ctx, pai_arena *a, const char *file, const pai_npy *h,
+			  pai_tensor *t);
+pai_status pai_npy_parse(pai_ctx *ctx, pai_arena *a, const char *file, const void *bytes, size_t n,
+			 pai_tensor **out);
+pai_status pai_npz_parse(pai_ctx *ctx, pai_arena *a, const char *path, const void *bytes, size_t n,
+			 pai_tensor ***out, int *n_out);
+/* The header of the array a tensor is written as, and its contents. */
+pai_status pai_npy_print(pai_ctx *ctx, pai_arena *a, const char *file, const pai_tensor *t,
+			 const void **header, size_t *n_header, const pai_tensor **contents);
 
 /* ---- losses.def ---- */
 
