@@ -258,7 +258,8 @@ typedef struct pai_tensor {
 	void *data;
 	size_t nbytes;
 	const void *origin;   /* the message it was read from, for writing back; NULL: made by us */
-	const void *external; /* how it is stored outside the model file; NULL: inside */
+	const struct pai_props *external; /* its external_data entries (location, offset, length,
+					   * ...) when stored outside the model file; or NULL */
 } pai_tensor;
 
 PAI_API int64_t pai_tensor_nelem(const pai_tensor *t);
@@ -620,7 +621,7 @@ PAI_API PAI_MUST_USE pai_status pai_wire_check(pai_ctx *ctx, const char *file, c
 PAI_API PAI_MUST_USE pai_status pai_tensor_parse(pai_ctx *ctx, pai_arena *a, const char *file,
 						 const void *bytes, size_t n, pai_tensor **out);
 
-/* ---- text.c: ONNX's textual syntax ---- */
+/* ---- text_parse.c, text_print.c: ONNX's textual syntax (text.h) ---- */
 
 PAI_API PAI_MUST_USE pai_status pai_text_parse(pai_ctx *ctx, const char *name, const char *text,
 					       size_t n, pai_model **out);
