@@ -296,8 +296,6 @@ PAI_API pai_dim pai_dim_symbol(pai_ctx *ctx, const char *name);
 /* Any integer: contents such as the -1 of a Reshape are kept as sizes too, behind a handle. */
 PAI_API pai_dim pai_dim_int(pai_ctx *ctx, int64_t v);
 PAI_API bool pai_dim_const(const pai_ctx *ctx, pai_dim d, int64_t *out); /* false: not constant */
-/* Put a size for a symbol. */
-PAI_API pai_dim pai_dim_subst(pai_ctx *ctx, pai_dim d, pai_dim symbol, pai_dim by);
 PAI_API pai_dim pai_dim_add(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_sub(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_mul(pai_ctx *ctx, pai_dim a, pai_dim b);
@@ -647,7 +645,7 @@ typedef struct pai_shape_ctx {
 	const pai_dim *const *dims;    /* contents of integer inputs as sizes where known, else NULL */
 	const int *n_dims;             /* [n_in], -1: not known */
 	pai_type *out;                 /* to fill; kind, dtype preset from the row; rank -1 */
-	pai_dim **out_dims;            /* to fill: contents of integer outputs, when known */
+	const pai_dim **out_dims;      /* to fill: contents of integer outputs, when known */
 	int *n_out_dims;               /* preset -1 */
 	pai_arena *arena;
 	/* Infers a subgraph of the node with the given input types (NULL: what it states itself) and
