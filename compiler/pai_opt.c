@@ -1,0 +1,174 @@
+/* pai_opt.c -- main: finds the verb, runs it, reports, gives the exit code. */
+#include "compiler/cli_private.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const cli_verb *const verbs[] = {
+#define VERB(name) &cli_verb_##name,
+#include "compiler/verbs.def"
+#undef VERB
+};
+enum { VERBS = sizeof verbs / sizeof *verbs };
+
+static const char *verb_name(const void *payload, int i)
+{
+	(void)payload;
+	return i < VERBS ? verbs[i]->name : NULL;
+}
+
+static const cli_verb *find_verb(const char *name)
+{
+	for (int i = 0; i < VERBS; i++)
+		if (strcmp(verbs[i]->name, name) == 0)
+			return verbs[i];
+	return NULL;
+}
+
+static void print_overview(void)
+{
+	printf("pai-opt makes an ONNX model better without the framework that exported it.\n\n"
+	       "usage: pai-opt [VERB] MODEL... [OPTIONS]      a first word that is no verb is the "
+	       "model,\n"
+	       "                                              and the verb is opt\n\nverbs:\n");
+	for (int i = 0; i < VERBS; i++)
+		printf("  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
+	printf("\npai-opt VERB --help shows the options and examples of a verb;\n"
+	       "pai-opt --list-passes (-ops, -transforms, -losses, -optimizers, -readers) "
+	       "[--json]\n"
+	       "shows what there is to pick from.\n");
+}
+
+static void print_version(void)
+{
+	printf("pai-opt %s\noneDNN %s\nONNX IR %d, ai.onnx opset %d\n", PAI_VERSION,
+	       pai_onednn_version(), PAI_ONNX_IR_VERSION, PAI_ONNX_OPSET);
+}
+
+static void show(void *payload, const pai_diag *d)
+{
+	cli *c = payload;
+	if (c->quiet && d->severity != PAI_ERROR)
+		return;
+	cli_progress_end(c);
+	fflush(stdout);
+	pai_diag_print(d, stderr, c->json_errors);
+}
+
+/* A mapped file that shrinks while it is read. */
+static void on_bus_error(int sig)
+{
+	static const char line[] =
+		"pai-opt: error E0202: a file shrank or failed while it was read\n";
+	(void)sig;
+	ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
+	(void)n;
+	_exit(PAI_IO);
+}
+
+/* An assertion, or a library that gives up. */
+static void on_abort(int sig)
+{
+	static const char line[] = "pai-opt: error E1901: internal error, please report this\n";
+	(void)sig;
+	ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
+	(void)n;
+	_exit(PAI_INTERNAL);
+}
+
+static const char *quote_command(pai_arena *a, int argc, char **argv)
+{
+	char *s = pai_arena_strdup(a, "pai-opt");
+	for (int i = 1; i < argc; i++) {
+		bool plain = *argv[i] && !argv[i][strcspn(argv[i], " '\"{}*?$&|;<>()\\`\t\n")];
+		s = pai_arena_printf(a, "%s %s%s%s", s, plain ? "" : "'", argv[i],
+				     plain ? "" : "'");
+	}
+	return s;
+}
+
+static pai_status write_report(cli *c, pai_status status)
+{
+	const char *path = cli_get(c, "report");
+	cJSON_AddNumberToObject(c->report, "schema", 1);
+	cJSON_AddStringToObject(c->report, "verb", c->verb->name);
+	cJSON_AddStringToObject(c->report, "command", c->command);
+	cJSON_AddStringToObject(c->report, "version", PAI_VERSION);
+	cJSON_AddNumberToObject(c->report, "exit", status);
+	char *text = cJSON_Print(c->report);
+	pai_writer *w;
+	pai_status written = text ? pai_writer_open(c->ctx, path, &w) : PAI_NOMEM;
+	if (written == PAI_OK) {
+		pai_writer_printf(w, "%s\n", text);
+		written = pai_writer_commit(w);
+	}
+	cJSON_free(text);
+	return status != PAI_OK ? status : written;
+}
+
+static pai_status run_verb(cli *c, int argc, char **argv)
+{
+	pai_status status = cli_parse(c, argc, argv);
+	if (cli_has(c, "errors"))
+		c->json_errors = strcmp(cli_get(c, "errors"), "json") == 0;
+	if (status != PAI_OK)
+		return status;
+	if (cli_has(c, "help")) {
+		cli_help(c->verb);
+		return PAI_OK;
+	}
+	PAI_TRY(cli_take_common(c));
+	status = c->verb->run(c);
+	cli_progress_end(c);
+	return c->report ? write_report(c, status) : status;
+}
+
+static pai_status dispatch(cli *c, int argc, char **argv)
+{
+	if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+		print_overview();
+		return argc < 2 ? PAI_USAGE : PAI_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		print_version();
+		return PAI_OK;
+	}
+	if (strncmp(argv[1], "--list-", 7) == 0) {
+		c->verb = verbs[0];
+		return cli_list(c, argv[1] + 7, argc > 2 && strcmp(argv[2], "--json") == 0);
+	}
+	c->verb = find_verb(argv[1]);
+	if (c->verb)
+		return run_verb(c, argc - 2, argv + 2);
+	c->verb = find_verb("opt");
+	const char *near = pai_nearest(argv[1], verb_name, NULL);
+	if (near && argv[1][0] != '-' && access(argv[1], F_OK) != 0)
+		pai_note(c->ctx, pai_at_nothing(),
+			 "\"%s\" is no verb, so it is taken for a model; "
+			 "the nearest verb is \"%s\"",
+			 pai_escape(c->arena, argv[1]), near);
+	return run_verb(c, argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	signal(SIGBUS, on_bus_error);
+	signal(SIGABRT, on_abort);
+	signal(SIGPIPE, SIG_IGN);
+	pai_ctx *ctx = pai_ctx_new(NULL);
+	if (!ctx)
+		return PAI_NOMEM;
+	cli c = {.ctx = ctx, .arena = pai_arena_new(ctx)};
+	c.own = PAI_NEW(c.arena, struct cli_private);
+	c.command = quote_command(c.arena, argc, argv);
+	ctx->on_diag = show;
+	ctx->payload = &c;
+	pai_status status = dispatch(&c, argc, argv);
+	if (fflush(stdout) != 0 && status == PAI_OK)
+		status = PAI_IO;
+	cJSON_Delete(c.report);
+	pai_arena_free(c.arena);
+	pai_ctx_free(ctx);
+	return status;
+}
