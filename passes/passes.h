@@ -78,8 +78,6 @@ typedef struct pai_pipeline_options {
 	FILE *print_to;         /* NULL: stderr */
 	int stop_after;         /* rewrites in all; -1: no end */
 	bool no_verify_each;
-	const char *reproducer; /* where to write one on a broken invariant; NULL: do not */
-	const char *command;    /* the command line, for its head */
 } pai_pipeline_options;
 
 typedef struct pai_pass_report {
@@ -103,6 +101,10 @@ typedef struct pai_pipeline_report {
 PAI_API PAI_MUST_USE pai_status pai_pipeline_run(pai_model *m, const pai_pipeline *p,
 						 const pai_pipeline_options *o, pai_arena *a,
 						 pai_pipeline_report *out);
+
+/* After PAI_INTERNAL: a file that holds the command line and, below it, the model as text. */
+PAI_API PAI_MUST_USE pai_status pai_reproducer_write(pai_ctx *ctx, const char *path,
+						     const char *command, const pai_model *m);
 
 /* ---- dendrites.def: activations and initialisations of branches ---- */
 
