@@ -215,6 +215,10 @@ struct pai_io {
 	int (*unlink)(void *payload, const char *path);
 	void *(*map)(void *payload, int fd, size_t size); /* NULL on failure */
 	int (*unmap)(void *payload, void *at, size_t size);
+	/* Opens below dirfd only, whatever links the path has (errno EXDEV: it leads out). */
+	int (*open_beneath)(void *payload, int dirfd, const char *path, int flags);
+	/* Copies up to n bytes between files in the kernel; -1 where it cannot. */
+	int64_t (*copy)(void *payload, int from, int64_t offset, int to, size_t n);
 	void *payload;
 };
 
@@ -225,6 +229,11 @@ PAI_API PAI_MUST_USE pai_status pai_file_open(pai_ctx *ctx, pai_arena *a, const 
 PAI_API PAI_MUST_USE pai_status pai_file_open_beside(pai_ctx *ctx, pai_arena *a,
 						     const char *model_path, const char *location,
 						     pai_file *out);
+/* Gives back the pages of these bytes where they are of a mapped file; they are read anew on the
+ * next touch. Keeps memory small while walking over something large. */
+PAI_API void pai_file_drop(pai_ctx *ctx, const void *bytes, size_t n);
+
+/* ---- writer.c ---- */
 
 /* Writes a file so that the old one or the whole new one is seen, never a part: temporary file in
  * the same folder, fsync, rename. "-" writes standard output. */

@@ -10,8 +10,18 @@ struct pai_ctx_private {
 	pai_arena *arena;
 	PAI_VEC(pai_diag *) diags;
 	struct pai_dims *dims;
+	struct pai_mapping *mappings; /* io.c: the files that are mapped now */
 };
 
 extern const pai_io pai_io_posix; /* io.c */
+
+struct pai_mapping { /* a file held by some arena */
+	struct pai_mapping *next, **link; /* link: what points at this one */
+	pai_ctx *ctx;
+	pai_file file;
+};
+
+/* The mapped file that holds all these bytes, or NULL. */
+const pai_file *pai_file_holding(const pai_ctx *ctx, const void *bytes, size_t n);
 
 #endif
