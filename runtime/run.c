@@ -114,8 +114,8 @@ pai_status pai_call_output(pai_call *c, int o, pai_dtype dtype, int rank, const 
 			"differs in type or shape from what the operator's shape rule says");
 }
 
-pai_status pai_call_subgraph(pai_call *c, const pai_graph *g, int n_in,
-			     const pai_tensor *const *in, int n_out, pai_tensor *out)
+pai_status pai_call_subgraph(pai_call *c, const pai_graph *g, int n_in, const pai_tensor *const *in,
+			     int n_out, pai_tensor *out)
 {
 	if (!c->run->subgraph)
 		return pai_fail(c->ctx, PAI_E_no_kernel, pai_at_node(c->node),

@@ -23,8 +23,8 @@ struct pai_run {
 			       const pai_tensor *const *in, int n_out, pai_tensor *out);
 	void *owner;      /* the executor's own */
 	pai_block *block; /* newest block of scratch; NULL: none yet */
-	size_t want;      /* bytes the next block is made for, so that one block serves a steady run */
-	size_t bytes;     /* of all blocks, counted against limits.run_bytes */
+	size_t want;  /* bytes the next block is made for, so that one block serves a steady run */
+	size_t bytes; /* of all blocks, counted against limits.run_bytes */
 };
 
 typedef struct pai_mark { /* a height of the scratch stack */
@@ -34,8 +34,8 @@ typedef struct pai_mark { /* a height of the scratch stack */
 
 /* A run starts as a zeroed struct with ctx, threads (and hooks) set. */
 pai_mark pai_run_mark(const pai_run *r);
-void pai_run_release(pai_run *r, pai_mark to); /* what was taken after the mark is free again */
+void pai_run_release(pai_run *r, pai_mark to);    /* what was taken after the mark is free again */
 void *pai_run_scratch(pai_run *r, size_t nbytes); /* NULL: no memory; 64-byte aligned */
-void pai_run_free(pai_run *r); /* the scratch memory, not the struct */
+void pai_run_free(pai_run *r);                    /* the scratch memory, not the struct */
 
 #endif

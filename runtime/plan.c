@@ -1,0 +1,200 @@
+/* plan.c -- building and running a plan; plans by input shape. */
+#include "runtime/plan.h"
+#include <omp.h>
+#include <string.h>
+#include <time.h>
+
+void pai_plan_emit(pai_plan *p, pai_step step, pai_step_info info, int n_in, pai_slot *const *in,
+		   int n_out, pai_slot *const *out)
+{
+	int at = p->steps.n;
+	for (int i = 0; i < n_in; i++)
+		for (pai_slot *s = in[i]; s; s = s->root == s ? NULL : s->root)
+			s->last = at;
+	for (int o = 0; o < n_out; o++)
+		for (pai_slot *s = out[o]; s; s = s->root == s ? NULL : s->root) {
+			s->first = s->first < 0 ? at : s->first;
+			s->last = at;
+		}
+	PAI_PUSH(p->arena, p->steps, step);
+	PAI_PUSH(p->arena, p->info, info);
+}
+
+static pai_status emit_all(pai_plan *p)
+{
+	for (int i = 0; i < p->units.n; i++)
+		if (!p->units.at[i]->dead)
+			PAI_TRY(pai_emit_kernel(p, p->units.at[i]));
+	return PAI_OK;
+}
+
+static pai_status build(pai_plan *p, const pai_lowering *l)
+{
+	PAI_TRY(pai_plan_lower(p, l));
+	PAI_TRY(emit_all(p));
+	return pai_plan_layout(p);
+}
+
+pai_status pai_plan_build(pai_ctx *ctx, const pai_lowering *l, const pai_frame *frame,
+			  const pai_plan_options *o, pai_plan **out)
+{
+	pai_arena *a = pai_arena_new(ctx);
+	pai_plan *p = PAI_NEW(a, pai_plan);
+	*p = (pai_plan){.ctx = ctx, .arena = a, .frame = frame};
+	if (o)
+		p->options = *o;
+	p->threads = p->options.threads > 0 ? p->options.threads : 1;
+	if (p->threads > ctx->threads)
+		p->threads = ctx->threads;
+	p->run = (pai_run){.ctx = ctx,
+			   .threads = p->threads,
+			   .owner = p,
+			   .output = pai_step_output,
+			   .subgraph = pai_plan_subgraph};
+	pai_status st = build(p, l);
+	if (st != PAI_OK) {
+		pai_plan_free(p);
+		return st;
+	}
+	*out = p;
+	return PAI_OK;
+}
+
+static bool fits(const pai_type *t, const pai_tensor *x)
+{
+	if (t->kind == PAI_TYPE_UNKNOWN)
+		return true;
+	bool ok = t->kind == PAI_TYPE_TENSOR && (!t->dtype || t->dtype == x->dtype) &&
+		  (t->rank < 0 || t->rank == x->rank);
+	for (int i = 0; ok && i < t->rank; i++)
+		ok = t->dims[i] < 0 || t->dims[i] == x->dims[i];
+	return ok;
+}
+
+static const char *shape_text(pai_ctx *ctx, pai_arena *a, const pai_tensor *x)
+{
+	pai_type t = {PAI_TYPE_TENSOR, x->dtype, x->rank, x->dims, NULL};
+	return pai_type_text(ctx, a, &t);
+}
+
+/* What is given is what the model declares. */
+static pai_status check_inputs(pai_ctx *ctx, const pai_graph *g, int n, const pai_tensor *const *in)
+{
+	for (int i = 0, k = 0; i < g->inputs.n && k < n; i++) {
+		const pai_value *v = g->inputs.at[i];
+		if (v->init)
+			continue;
+		const pai_tensor *t = in[k++];
+		if (fits(&v->type, t))
+			continue;
+		pai_arena *a = pai_arena_new(ctx);
+		pai_status st = pai_fail(ctx, PAI_E_bad_input, pai_at_value(v),
+					 "is %s where the model wants %s", shape_text(ctx, a, t),
+					 pai_type_text(ctx, a, &v->type));
+		pai_arena_free(a);
+		return st;
+	}
+	return PAI_OK;
+}
+
+pai_status pai_plan_new(pai_ctx *ctx, const pai_graph *g, int n_inputs,
+			const pai_tensor *const *inputs, const pai_plan_options *o, pai_plan **out)
+{
+	PAI_TRY(check_inputs(ctx, g, n_inputs, inputs));
+	pai_lowering l = {.graph = g, .n_inputs = n_inputs, .inputs = inputs};
+	return pai_plan_build(ctx, &l, NULL, o, out);
+}
+
+void pai_plan_free(pai_plan *p)
+{
+	if (!p)
+		return;
+	pai_plan_release(p);
+	pai_run_free(&p->run);
+	pai_arena_free(p->arena);
+}
+
+static double now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static pai_status execute_timed(pai_plan *p)
+{
+	double t = now();
+	for (int i = 0; i < p->steps.n; i++) {
+		PAI_TRY(p->steps.at[i].fn(p->steps.at[i].args, &p->run));
+		double end = now();
+		p->info.at[i].seconds = end - t;
+		t = end;
+	}
+	return PAI_OK;
+}
+
+pai_status pai_plan_execute(pai_plan *p)
+{
+	if (p->options.profile)
+		return execute_timed(p);
+	const pai_step *at = p->steps.at, *end = at + p->steps.n;
+	for (; at < end; at++)
+		PAI_TRY(at->fn(at->args, &p->run));
+	return PAI_OK;
+}
+
+static bool same_input(const pai_tensor *a, const pai_tensor *b)
+{
+	return a->dtype == b->dtype && a->rank == b->rank &&
+	       !memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank);
+}
+
+pai_status pai_plan_run(pai_plan *p, const pai_tensor *const *inputs, const pai_tensor **outputs)
+{
+	for (int i = 0; i < p->n_inputs; i++) {
+		pai_slot *s = p->inputs[i];
+		if (!same_input(inputs[i], &s->tensor))
+			return pai_fail(p->ctx, PAI_E_bad_input, pai_at_value(s->value),
+					"has another type or shape than the plan was made for");
+		s->tensor.data = inputs[i]->data;
+	}
+	int threads = omp_get_max_threads();
+	omp_set_num_threads(p->threads);
+	pai_status st = pai_plan_execute(p);
+	omp_set_num_threads(threads);
+	PAI_TRY(st);
+	for (int i = 0; i < p->n_outputs; i++)
+		outputs[i] = &p->outputs[i]->tensor;
+	return PAI_OK;
+}
+
+void pai_plan_set_step(pai_plan *p, uint64_t step)
+{
+	p->run.step = step;
+}
+
+void pai_plan_append(pai_plan *p, const char *name, pai_step_fn fn, void *args)
+{
+	pai_step_info info = {.name = pai_arena_strdup(p->arena, name), .impl = "own"};
+	pai_plan_emit(p, (pai_step){fn, args}, info, 0, NULL, 0, NULL);
+}
+
+int pai_plan_steps(const pai_plan *p)
+{
+	return p->steps.n;
+}
+
+pai_step_info pai_plan_step(const pai_plan *p, int i)
+{
+	return p->info.at[i];
+}
+
+size_t pai_plan_bytes(const pai_plan *p)
+{
+	return p->bytes;
+}
+
+int pai_plan_threads(const pai_plan *p)
+{
+	return p->threads;
+}

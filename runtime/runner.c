@@ -1,0 +1,124 @@
+/* runner.c -- a model for inputs of varying shapes: a plan for each set of shapes, made when it is
+ * first met; the least recently used goes when there are too many. */
+#include "runtime/runtime.h"
+#include <string.h>
+
+enum { PLANS = 16 };
+
+typedef struct entry {
+	pai_plan *plan;
+	pai_arena *arena;
+	pai_tensor *inputs; /* [n] type and shape */
+	uint64_t used;
+} entry;
+
+struct pai_runner {
+	pai_ctx *ctx;
+	pai_arena *arena;
+	const pai_model *model;
+	pai_plan_options options;
+	int n_inputs;
+	entry plans[PLANS];
+	int n_plans;
+	uint64_t clock;
+};
+
+int pai_model_inputs(const pai_model *m, pai_value *const **out)
+{
+	const pai_graph *g = m->graph;
+	int n = 0;
+	for (int i = 0; i < g->inputs.n; i++)
+		n += !g->inputs.at[i]->init;
+	*out = g->inputs.at;
+	if (n == g->inputs.n)
+		return n;
+	pai_value **list = PAI_NEWS(m->arena, pai_value *, n + 1);
+	for (int i = 0, k = 0; i < g->inputs.n; i++)
+		if (!g->inputs.at[i]->init)
+			list[k++] = g->inputs.at[i];
+	*out = list;
+	return n;
+}
+
+pai_status pai_runner_new(pai_ctx *ctx, const pai_model *m, const pai_plan_options *o,
+			  pai_runner **out)
+{
+	pai_arena *a = pai_arena_new(ctx);
+	pai_runner *r = PAI_NEW(a, pai_runner);
+	pai_value *const *inputs;
+	*r = (pai_runner){.ctx = ctx, .arena = a, .model = m};
+	if (o)
+		r->options = *o;
+	r->n_inputs = pai_model_inputs(m, &inputs);
+	*out = r;
+	return PAI_OK;
+}
+
+static void drop(entry *e)
+{
+	pai_plan_free(e->plan);
+	pai_arena_free(e->arena);
+}
+
+void pai_runner_free(pai_runner *r)
+{
+	if (!r)
+		return;
+	for (int i = 0; i < r->n_plans; i++)
+		drop(&r->plans[i]);
+	pai_arena_free(r->arena);
+}
+
+static bool serves(const pai_runner *r, const entry *e, const pai_tensor *const *in)
+{
+	for (int i = 0; i < r->n_inputs; i++) {
+		const pai_tensor *a = &e->inputs[i], *b = in[i];
+		if (a->dtype != b->dtype || a->rank != b->rank ||
+		    memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank))
+			return false;
+	}
+	return true;
+}
+
+static pai_status make(pai_runner *r, const pai_tensor *const *in, entry *out)
+{
+	pai_arena *a = pai_arena_new(r->ctx);
+	*out = (entry){.arena = a, .inputs = PAI_NEWS(a, pai_tensor, r->n_inputs + 1)};
+	for (int i = 0; i < r->n_inputs; i++) {
+		out->inputs[i] = *in[i];
+		out->inputs[i].data = NULL;
+		out->inputs[i].dims =
+			pai_arena_dup(a, in[i]->dims, sizeof *in[i]->dims * (size_t)in[i]->rank);
+	}
+	pai_status st =
+		pai_plan_new(r->ctx, r->model->graph, r->n_inputs, in, &r->options, &out->plan);
+	if (st != PAI_OK)
+		pai_arena_free(a);
+	return st;
+}
+
+pai_status pai_runner_run(pai_runner *r, const pai_tensor *const *inputs,
+			  const pai_tensor **outputs)
+{
+	entry *found = NULL, *oldest = &r->plans[0];
+	for (int i = 0; i < r->n_plans; i++) {
+		entry *e = &r->plans[i];
+		if (!found && serves(r, e, inputs))
+			found = e;
+		if (e->used < oldest->used)
+			oldest = e;
+	}
+	if (!found) {
+		entry made;
+		PAI_TRY(make(r, inputs, &made));
+		if (r->n_plans < PLANS) {
+			found = &r->plans[r->n_plans++];
+		} else {
+			drop(oldest);
+			found = oldest;
+		}
+		*found = made;
+	}
+	found->used = ++r->clock;
+	return pai_plan_run(found->plan, inputs, outputs);
+}
