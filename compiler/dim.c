@@ -226,6 +226,19 @@ bool pai_dim_equal(pai_dim a, pai_dim b)
 	return a == b && a != PAI_DIM_UNKNOWN;
 }
 
+int pai_dim_sign(const pai_ctx *ctx, pai_dim d)
+{
+	if (d >= 0)
+		return d > 0;
+	if (d == PAI_DIM_UNKNOWN)
+		return -1;
+	const poly *p = poly_of(ctx, d);
+	for (int i = 0; i < p->n; i++)
+		if (p->terms[i].coef < 0)
+			return -1;
+	return p->terms[p->n - 1].degree == 0;
+}
+
 /* a + factor * b */
 static pai_dim add_scaled(pai_ctx *ctx, pai_dim a, pai_dim b, int64_t factor)
 {
