@@ -50,6 +50,22 @@ typedef struct pai_kernel {
 
 PAI_API const pai_kernel *pai_op_kernel(const pai_op *op); /* NULL: none */
 
+/* A transform written as a function: "Name <attributes> (inputs) => (Y) {...}" in ONNX's textual
+ * syntax, standard operators only, valid in opsets 13 to 21. One text for each value of the
+ * attribute compat. The kernel is what executes here; the body is what other runtimes execute. */
+typedef struct pai_body {
+	const char *none, *rockpool;
+} pai_body;
+
+#ifdef PAI_BUILDING
+#define OP(...)
+#define TRANSFORM(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, rule, body) \
+	extern const pai_body pai_body_##body;
+#include "schemas/all_ops.def"
+#undef TRANSFORM
+#undef OP
+#endif
+
 /* Gives output o its type, shape and memory when the shape rule could not, or checks that they
  * agree when it could. Memory lives until the run has no more use for it. */
 PAI_API PAI_MUST_USE pai_status pai_call_output(pai_call *c, int o, pai_dtype dtype, int rank,

@@ -53,3 +53,12 @@ pai_status pai_grad_weight_dropout(pai_grad *g, const pai_node *n, pai_value *co
 	dx[0] = PAI_OP3(p, "Where", "grad", keep, dy[0], zero);
 	return PAI_OK;
 }
+
+#define HEAD                                                  \
+	"WeightDropout <compat, grad, prob> (X, U) => (Y) { " \
+	"p = Constant <value_float: float = @prob> () keep = Greater (U, p) "
+
+const pai_body pai_body_weight_dropout = {
+	.none = HEAD "zero = Constant <value = float {0.0}> () Y = Where (keep, X, zero) }",
+	.rockpool = HEAD "mask = Cast <to = 1> (keep) Y = Mul (X, mask) }",
+};

@@ -101,7 +101,7 @@ static pai_status run(pai_call *c)
 	}
 	scaling a = default_scaling(&s, n, v);
 	for (int64_t i = 0; i < n; i++) {
-		double r = a.m == 0 && isfinite(v[i]) ? 0 : rint((v[i] - a.centre) * s.q / a.m);
+		double r = rint((v[i] - a.centre) * s.q / (a.m == 0 ? 1 : a.m));
 		r = r < -s.q ? -s.q : r > s.q ? s.q : r;
 		y[i] = (float)(r * a.post);
 	}
@@ -164,3 +164,45 @@ pai_status pai_grad_int_quant(pai_grad *g, const pai_node *n, pai_value *const *
 	dx[0] = grad->out[0];
 	return PAI_OK;
 }
+
+/* In standard operators, opset 13 to 21; the same formulas, bit for bit on finite input. */
+#define NUMBERS                                                                         \
+	"zero = Constant <value = double {0.0}> () "                                    \
+	"one = Constant <value = double {1.0}> () "                                     \
+	"twod = Constant <value = double {2.0}> () "                                    \
+	"mzi = Constant <value_int: int = @maintain_zero> () mz = Cast <to = 9> (mzi) " \
+	"mapi = Constant <value_int: int = @map_to_max> () map = Cast <to = 9> (mapi) " \
+	"bits = Constant <value_int: int = @n_bits> () bitsd = Cast <to = 11> (bits) "  \
+	"bits1 = Sub (bitsd, one) q2 = Pow (twod, bits1) q = Sub (q2, one) "            \
+	"mbits = Constant <value_int: int = @max_n_bits> () "                           \
+	"mbitsd = Cast <to = 11> (mbits) mbits1 = Sub (mbitsd, one) "                   \
+	"qm2 = Pow (twod, mbits1) qm = Sub (qm2, one) ratio = Div (qm, q) "
+
+#define DEFAULT                                                                       \
+	"v = Cast <to = 11> (X) min = ReduceMin <keepdims = 0> (v) "                  \
+	"max = ReduceMax <keepdims = 0> (v) sum = Add (max, min) "                    \
+	"mid = Div (sum, twod) centre = Where (mz, zero, mid) vc = Sub (v, centre) "  \
+	"mag = Abs (v) mabs = ReduceMax <keepdims = 0> (mag) mrel = Sub (max, mid) "  \
+	"m = Where (mz, mabs, mrel) mzero = Equal (m, zero) "                         \
+	"m1 = Where (mzero, one, m) vq = Mul (vc, q) l = Div (vq, m1) r = Round (l) " \
+	"negq = Neg (q) ra = Max (r, negq) rb = Min (ra, q) "                         \
+	"post = Where (map, ratio, one) yd = Mul (rb, post) Y = Cast <to = 1> (yd) "
+
+#define ROCKPOOL                                                                      \
+	"onef = Constant <value = float {1.0}> () "                                   \
+	"zerof = Constant <value = float {0.0}> () "                                  \
+	"twof = Constant <value = float {2.0}> () qf = Cast <to = 1> (q) "            \
+	"ratiof = Cast <to = 1> (ratio) min = ReduceMin <keepdims = 0> (X) "          \
+	"max = ReduceMax <keepdims = 0> (X) width = Sub (max, min) "                  \
+	"mid = Div (width, twof) shift = Where (mz, zerof, mid) vc = Sub (X, shift) " \
+	"mag = Abs (vc) m = ReduceMax <keepdims = 0> (mag) mzero = Equal (m, zerof) " \
+	"inv = Div (onef, m) prod = Mul (inv, qf) s = Where (mzero, onef, prod) "     \
+	"smax = Mul (s, ratiof) scale = Where (map, smax, s) l = Mul (scale, vc) "    \
+	"Y = Round (l) "
+
+#define HEAD "IntQuant <compat, grad, maintain_zero, map_to_max, max_n_bits, n_bits> (X) => (Y) { "
+
+const pai_body pai_body_int_quant = {
+	.none = HEAD NUMBERS DEFAULT "}",
+	.rockpool = HEAD NUMBERS ROCKPOOL "}",
+};
