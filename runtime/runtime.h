@@ -195,12 +195,16 @@ pai_patch *pai_grad_patch(pai_grad *g);
 bool pai_grad_wanted(const pai_grad *g, const pai_node *n, int input);
 
 /* Extends the graph by the gradient of sum(upstream[i] * of[i]) with respect to each wrt[i].
- * upstream NULL: ones. out[i] is NULL where nothing flows. Shapes must be inferred. The new nodes
+ * upstream NULL: ones. out[i] is NULL where nothing flows; else a value of its own, made by a node,
+ * so that it can be bound to memory. Shapes must be inferred. The new nodes
  * use the newest operator versions and pai.internal: the result is for planning, not for writing.
  */
 PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *const *of,
 					     pai_value *const *upstream, int n_wrt,
 					     pai_value *const *wrt, pai_value **out);
+
+/* Replaces calls of model-local functions in the main graph by their bodies. */
+PAI_MUST_USE pai_status pai_inline_calls(pai_model *m);
 
 /* ---- readers.def, data.c: data sets ---- */
 
