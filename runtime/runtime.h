@@ -277,7 +277,7 @@ typedef struct pai_loss { /* LOSS(name) -> pai_loss_<name>, in losses/<name>.c *
 	const char *name, *summary;
 	const pai_option *options;
 	bool integer_labels; /* class indices; otherwise targets shaped as the output */
-	/* Emits the scalar loss of `output` against `target`. */
+	/* Emits the scalar loss of `output` against `target`, in operators of the newest versions. */
 	pai_status (*emit)(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai_value *output,
 			   pai_value *target, pai_value **loss);
 } pai_loss;
@@ -287,16 +287,17 @@ PAI_API const pai_loss *pai_loss_find(const char *name);
 /* ---- optimizers.def ---- */
 
 typedef struct pai_hyper { /* of one step */
-	float lr;
-	uint64_t t;            /* steps done including this one: 1, 2, ... */
-	const float *settings; /* the row's numeric options in their order, without lr */
+	double lr;
+	uint64_t t;             /* steps done including this one: 1, 2, ... */
+	const double *settings; /* the row's options after lr, in their order; false, true: 0, 1 */
 } pai_hyper;
 
 typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in optimizers/<name>.c */
 	const char *name, *summary;
 	const pai_option *options; /* first is lr */
 	int n_states;              /* arrays of the parameters' size, zero at the start */
-	/* One pass over n elements: moves p by g, updates the states. */
+	/* One pass over n elements: moves p by g, updates the states. Element by element, so that the
+	 * caller may cut the arrays anywhere. Begins with PAI_CLONES (simd.h). */
 	void (*update)(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state);
 } pai_optimizer;
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */

@@ -162,7 +162,7 @@ static pai_status read_set(pai_ctx *ctx, const char *path, pai_dataset *out)
 		const char *comma = strchr(name, ',');
 		const char *file =
 			comma ? pai_arena_strndup(out->arena, name, (size_t)(comma - name)) : name;
-		pai_tensor *t;
+		pai_tensor *t = NULL;
 		PAI_TRY(read_file(ctx, out->arena, file, &t));
 		int kind = t->rank == 1;
 		if (seen[kind])

@@ -1,0 +1,145 @@
+/* cross_entropy.c -- cross-entropy of logits, class axis 1. With lp = log_softmax(logits), C
+ * classes and e = label_smoothing:
+ *
+ *     class indices t:   v_i = -(1-e) lp[t] - (e/C) sum_c lp[c], 0 where t is ignore_index
+ *     probabilities t:   v_i = -sum_c ((1-e) t[c] + e/C) lp[c]
+ *
+ * The mean divides by the number of v_i that count.
+ */
+#include "runtime/runtime.h"
+#include <string.h>
+
+static const pai_option options[] = {
+	{.name = "reduction",
+	 .type = PAI_OPT_STRING,
+	 .def = "mean",
+	 .choices = "mean|sum",
+	 .help = "over all predictions"},
+	{.name = "label_smoothing",
+	 .type = PAI_OPT_FLOAT,
+	 .def = "0",
+	 .max = 1,
+	 .help = "share of the target that is spread over all classes"},
+	{.name = "ignore_index",
+	 .type = PAI_OPT_INT,
+	 .min = -1e9,
+	 .max = 1e9,
+	 .help = "label of what does not count"},
+	{0},
+};
+
+typedef struct emitter {
+	pai_arena *arena;
+	pai_patch *p;
+	bool mean, ignores;
+	int64_t ignore_index;
+	float smoothing;
+	pai_value *output, *target;
+} emitter;
+
+static pai_value *constant(emitter *e, float v)
+{
+	return pai_patch_init(e->p, "c", pai_tensor_from_float(e->arena, v));
+}
+
+/* Over the class axis, which goes away. */
+static pai_value *reduce_classes(emitter *e, const char *op, pai_value *x)
+{
+	pai_value *axis =
+		pai_patch_init(e->p, "axis", pai_tensor_from_ints(e->arena, 1, (int64_t[]){1}));
+	pai_value *y = PAI_OP2(e->p, op, "over_classes", x, axis);
+	pai_patch_set_int(e->p, y->producer, "keepdims", 0);
+	return y;
+}
+
+static pai_value *reduce_all(emitter *e, bool mean, pai_value *x)
+{
+	pai_value *y = PAI_OP1(e->p, mean ? "ReduceMean" : "ReduceSum", "over_all", x);
+	pai_patch_set_int(e->p, y->producer, "keepdims", 0);
+	return y;
+}
+
+static pai_value *log_softmax(emitter *e)
+{
+	pai_value *lp = PAI_OP1(e->p, "LogSoftmax", "log_softmax", e->output);
+	pai_patch_set_int(e->p, lp->producer, "axis", 1);
+	return lp;
+}
+
+static pai_value *index_loss(emitter *e)
+{
+	pai_value *in[] = {e->output, e->target};
+	pai_node *n = pai_patch_node(e->p, "", "SoftmaxCrossEntropyLoss", "loss", 2, in, 1);
+	pai_patch_set_string(e->p, n, "reduction", e->mean ? "mean" : "sum");
+	if (e->ignores)
+		pai_patch_set_int(e->p, n, "ignore_index", e->ignore_index);
+	return n->out[0];
+}
+
+/* Mean or sum over what counts of -mean_c lp[c]. */
+static pai_value *uniform_loss(emitter *e)
+{
+	pai_value *v =
+		PAI_OP1(e->p, "Neg", "uniform", reduce_classes(e, "ReduceMean", log_softmax(e)));
+	if (!e->ignores)
+		return reduce_all(e, e->mean, v);
+	pai_value *label = PAI_OP1(e->p, "Cast", "label", e->target);
+	pai_patch_set_int(e->p, label->producer, "to", PAI_INT64);
+	pai_tensor *ignored = pai_tensor_from_ints(e->arena, 1, &e->ignore_index);
+	pai_value *skip = PAI_OP2(e->p, "Equal", "ignored", label,
+				  pai_patch_init(e->p, "ignore_index", ignored));
+	pai_value *counts = PAI_OP1(e->p, "Cast", "counts", PAI_OP1(e->p, "Not", "not", skip));
+	pai_patch_set_int(e->p, counts->producer, "to", PAI_FLOAT);
+	pai_value *sum = reduce_all(e, false, PAI_OP2(e->p, "Mul", "counted", v, counts));
+	return e->mean ? PAI_OP2(e->p, "Div", "mean", sum, reduce_all(e, false, counts)) : sum;
+}
+
+static pai_value *probability_loss(emitter *e)
+{
+	pai_value *lp = log_softmax(e);
+	pai_value *v = reduce_classes(e, "ReduceSum", PAI_OP2(e->p, "Mul", "qlp", e->target, lp));
+	if (e->smoothing > 0) {
+		pai_value *spread = reduce_classes(e, "ReduceMean", lp);
+		v = PAI_OP2(e->p, "Add", "smooth",
+			    PAI_OP2(e->p, "Mul", "own", v, constant(e, 1 - e->smoothing)),
+			    PAI_OP2(e->p, "Mul", "spread", spread, constant(e, e->smoothing)));
+	}
+	return reduce_all(e, e->mean, PAI_OP1(e->p, "Neg", "loss", v));
+}
+
+static pai_status emit(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai_value *output,
+		       pai_value *target, pai_value **loss)
+{
+	(void)ctx;
+	emitter e = {
+		.arena = output->graph->model->arena,
+		.p = p,
+		.mean = strcmp(pai_item_string(settings, options, "reduction"), "mean") == 0,
+		.smoothing = (float)pai_item_float(settings, options, "label_smoothing"),
+		.output = output,
+		.target = target,
+	};
+	e.ignores = pai_item_string(settings, options, "ignore_index") != NULL;
+	e.ignore_index = e.ignores ? pai_item_int(settings, options, "ignore_index") : 0;
+	if (pai_dtype_get(target->type.dtype)->kind == PAI_KIND_FLOAT) {
+		*loss = probability_loss(&e);
+		return PAI_OK;
+	}
+	*loss = index_loss(&e);
+	if (e.smoothing > 0) {
+		pai_value *own = PAI_OP2(p, "Mul", "own", *loss, constant(&e, 1 - e.smoothing));
+		pai_value *spread =
+			PAI_OP2(p, "Mul", "spread", uniform_loss(&e), constant(&e, e.smoothing));
+		*loss = PAI_OP2(p, "Add", "loss", own, spread);
+	}
+	return PAI_OK;
+}
+
+const pai_loss pai_loss_cross_entropy = {
+	.name = "cross-entropy",
+	.summary =
+		"cross-entropy of logits, classes on axis 1; labels are indices or probabilities",
+	.options = options,
+	.integer_labels = true,
+	.emit = emit,
+};

@@ -1,0 +1,44 @@
+/* adam.h -- the step that Adam and AdamW share. */
+#ifndef PAI_ADAM_H
+#define PAI_ADAM_H
+
+#include "runtime/runtime.h"
+
+/* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2  with g = dL/dp + l2 * p,
+ * p = shrink * p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). */
+void pai_adam_step(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state,
+		   double l2, double shrink);
+
+enum { PAI_ADAM_BETA1, PAI_ADAM_BETA2, PAI_ADAM_EPS, PAI_ADAM_DECAY }; /* options after lr */
+
+#define PAI_ADAM_OPTIONS(decay, decay_help)                            \
+	{                                                              \
+		{.name = "lr",                                         \
+		 .type = PAI_OPT_FLOAT,                                \
+		 .def = "0.001",                                       \
+		 .max = 1e6,                                           \
+		 .help = "learning rate"},                             \
+			{.name = "beta1",                              \
+			 .type = PAI_OPT_FLOAT,                        \
+			 .def = "0.9",                                 \
+			 .max = 1,                                     \
+			 .help = "memory of the mean"},                \
+			{.name = "beta2",                              \
+			 .type = PAI_OPT_FLOAT,                        \
+			 .def = "0.999",                               \
+			 .max = 1,                                     \
+			 .help = "memory of the variance"},            \
+			{.name = "eps",                                \
+			 .type = PAI_OPT_FLOAT,                        \
+			 .def = "1e-8",                                \
+			 .max = 1,                                     \
+			 .help = "added to the root of the variance"}, \
+			{.name = "weight_decay",                       \
+			 .type = PAI_OPT_FLOAT,                        \
+			 .def = decay,                                 \
+			 .max = 1e6,                                   \
+			 .help = decay_help},                          \
+			{0},                                           \
+	}
+
+#endif

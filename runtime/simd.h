@@ -1,0 +1,17 @@
+/* simd.h -- loops compiled for more than one instruction set.
+ *
+ * PAI_CLONES before a function makes the compiler build it for AVX2 and for the baseline; which one
+ * runs is settled when the program starts. Contraction to fused multiply-add is off (the build sets
+ * -ffp-contract=off), so both give the same bits as long as each element is computed on its own.
+ */
+#ifndef PAI_SIMD_H
+#define PAI_SIMD_H
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && \
+	!defined(__SANITIZE_THREAD__)
+#define PAI_CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define PAI_CLONES
+#endif
+
+#endif
