@@ -15,6 +15,7 @@ typedef struct pai_block pai_block; /* a piece of scratch memory */
 struct pai_run {
 	pai_ctx *ctx;
 	uint64_t step; /* for random numbers: pai_plan_set_step */
+	uint32_t stream; /* mixed into random numbers: which iteration of a loop, call of a body */
 	int threads;   /* kernels use at most this many; >= 1 */
 	/* Gives output o of the call its shape and memory; called where out[o]->rank is -1. */
 	pai_status (*output)(pai_call *c, int o, pai_dtype dtype, int rank, const int64_t *dims);

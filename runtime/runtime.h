@@ -88,6 +88,8 @@ PAI_API pai_random pai_random_new(uint64_t seed, uint64_t stream, uint64_t step)
 /* Four 32-bit words for block i of the stream. */
 PAI_API void pai_random_block(const pai_random *r, uint64_t i, uint32_t out[4]);
 PAI_API float pai_random_uniform(const pai_random *r, uint64_t i); /* [0,1), 24 bits, element i */
+/* Elements first .. first+n. */
+PAI_API void pai_random_uniforms(const pai_random *r, uint64_t first, size_t n, float *out);
 PAI_API float pai_random_normal(const pai_random *r, uint64_t i);  /* N(0,1), element i */
 
 /* ---- eval.c: one node, for folding and tests ---- */
