@@ -2,19 +2,20 @@
  * wrap around; division of integers truncates, and by zero is an error. */
 #include "runtime/kernels/elementwise.h"
 
-#define BINARY(name, floats, ints)                                                                 \
-	PAI_FLOATS(PAI_LOOP2, name, floats)                                                        \
-	PAI_INTS(PAI_LOOP2, name, ints)                                                            \
-	static const pai_elementwise name##_rows = {                                               \
+#define BINARY(name, floats, signeds, unsigneds)           \
+	PAI_FLOATS(PAI_LOOP2, name, floats)                \
+	PAI_LOOP2(name##_i64, int64_t, i64, T, signeds)    \
+	PAI_LOOP2(name##_u64, uint64_t, u64, T, unsigneds) \
+	static const pai_elementwise name##_rows = {       \
 		.loop = {name##_f32, name##_f64, name##_i64, name##_u64}};
-#define WRAP(op) (T)((uint64_t)a op (uint64_t)b)
+#define WRAP(op) (T)((uint64_t)a op(uint64_t) b)
 
-BINARY(add, a + b, WRAP(+))
-BINARY(sub, a - b, WRAP(-))
-BINARY(mul, a *b, WRAP(*))
-BINARY(div, a / b, b == (T)-1 && (T)-1 < 0 ? (T)(0 - (uint64_t)a) : a / b)
-BINARY(max, a > b || a != a ? a : b, a > b ? a : b)
-BINARY(min, a < b || a != a ? a : b, a < b ? a : b)
+BINARY(add, a + b, WRAP(+), a + b)
+BINARY(sub, a - b, WRAP(-), a - b)
+BINARY(mul, a *b, WRAP(*), a *b)
+BINARY(div, a / b, b == -1 ? (T)(0 - (uint64_t)a) : a / b, a / b)
+BINARY(max, a > b || a != a ? a : b, a > b ? a : b, a > b ? a : b)
+BINARY(min, a < b || a != a ? a : b, a < b ? a : b, a < b ? a : b)
 
 const pai_kernel pai_kernel_add = {pai_binary_run, &add_rows};
 const pai_kernel pai_kernel_sub = {pai_binary_run, &sub_rows};

@@ -2,12 +2,12 @@
 #include "runtime/kernels/elementwise.h"
 #include <string.h>
 
-#define COMPARE(name, expr)                                                                        \
-	PAI_LOOP2(name##_f32, float, f32, uint8_t, expr)                                           \
-	PAI_LOOP2(name##_f64, double, f64, uint8_t, expr)                                          \
-	PAI_LOOP2(name##_i64, int64_t, i64, uint8_t, expr)                                         \
-	PAI_LOOP2(name##_u64, uint64_t, u64, uint8_t, expr)                                        \
-	static const pai_elementwise name##_rows = {                                               \
+#define COMPARE(name, expr)                                 \
+	PAI_LOOP2(name##_f32, float, f32, uint8_t, expr)    \
+	PAI_LOOP2(name##_f64, double, f64, uint8_t, expr)   \
+	PAI_LOOP2(name##_i64, int64_t, i64, uint8_t, expr)  \
+	PAI_LOOP2(name##_u64, uint64_t, u64, uint8_t, expr) \
+	static const pai_elementwise name##_rows = {        \
 		.loop = {name##_f32, name##_f64, name##_i64, name##_u64}, .truth = true};
 
 COMPARE(equal, a == b)

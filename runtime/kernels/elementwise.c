@@ -144,10 +144,10 @@ pai_status pai_broadcast_dims(pai_call *c, int n, const pai_operand *in, int *ra
 		for (int k = 0; k < n; k++) {
 			int64_t size = operand_dim(&in[k], *rank, d);
 			if (size != 1 && dims[d] != 1 && size != dims[d])
-				return pai_fail(c->ctx, PAI_E_runtime_shape,
-						pai_at_input(c->node, k),
-						"dimension %d has %lld elements, expected %lld or 1",
-						d, (long long)size, (long long)dims[d]);
+				return pai_fail(
+					c->ctx, PAI_E_runtime_shape, pai_at_input(c->node, k),
+					"dimension %d has %lld elements, expected %lld or 1", d,
+					(long long)size, (long long)dims[d]);
 			if (size != 1)
 				dims[d] = size;
 		}
@@ -155,8 +155,8 @@ pai_status pai_broadcast_dims(pai_call *c, int n, const pai_operand *in, int *ra
 	return PAI_OK;
 }
 
-/* Before opset 7, `broadcast` = 1 lines the second operand up with the first from `axis` on; without
- * `axis` on the right. */
+/* Before opset 7, `broadcast` = 1 lines the second operand up with the first from `axis` on;
+ * without `axis` on the right. */
 void pai_call_operands(const pai_call *c, int n, pai_operand *out)
 {
 	for (int k = 0; k < n; k++)
@@ -195,8 +195,7 @@ pai_status pai_elementwise_call(pai_call *c, const pai_elementwise *e, int n, in
 {
 	pai_operand in[PAI_OPERANDS];
 	for (int k = 0; k < n; k++)
-		if (k >= c->n_in || !c->in[k] ||
-		    pai_lane_of(c->in[k]->dtype) == PAI_LANE_NONE)
+		if (k >= c->n_in || !c->in[k] || pai_lane_of(c->in[k]->dtype) == PAI_LANE_NONE)
 			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, k),
 					"is missing or has no numbers");
 	pai_call_operands(c, n, in);

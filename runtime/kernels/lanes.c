@@ -6,9 +6,9 @@
 pai_lane pai_lane_of(pai_dtype dtype)
 {
 	static const pai_lane by_kind[] = {
-		[PAI_KIND_NONE] = PAI_LANE_NONE,    [PAI_KIND_FLOAT] = PAI_LANE_F32,
-		[PAI_KIND_SIGNED] = PAI_LANE_I64,   [PAI_KIND_UNSIGNED] = PAI_LANE_U64,
-		[PAI_KIND_BOOL] = PAI_LANE_U64,     [PAI_KIND_COMPLEX] = PAI_LANE_NONE,
+		[PAI_KIND_NONE] = PAI_LANE_NONE,   [PAI_KIND_FLOAT] = PAI_LANE_F32,
+		[PAI_KIND_SIGNED] = PAI_LANE_I64,  [PAI_KIND_UNSIGNED] = PAI_LANE_U64,
+		[PAI_KIND_BOOL] = PAI_LANE_U64,    [PAI_KIND_COMPLEX] = PAI_LANE_NONE,
 		[PAI_KIND_STRING] = PAI_LANE_NONE,
 	};
 	return dtype == PAI_DOUBLE ? PAI_LANE_F64 : by_kind[pai_dtype_get(dtype)->kind];
@@ -120,7 +120,7 @@ static uint64_t saturate_unsigned(double v, int bits)
 	return v >= ldexp(1, bits) ? UINT64_MAX >> (64 - bits) : (uint64_t)v;
 }
 
-#define KEEP(v, bits) (v)
+#define KEEP(v, bits) ((void)(bits), (v))
 
 #define LANE float
 #define NAME(x) x##_f32

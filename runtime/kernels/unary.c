@@ -3,12 +3,12 @@
 
 #define UNARY(name, expr, ...) PAI_FLOAT_KERNEL(unary, PAI_LOOP1, name, expr, __VA_ARGS__)
 /* Another formula for integers, whose unsigned lane is the same or passes through. */
-#define UNARY_ALL(name, floats, signeds, unsigneds)                                                \
-	PAI_FLOATS(PAI_LOOP1, name, floats)                                                        \
-	PAI_LOOP1(name##_i64, int64_t, i64, T, signeds)                                            \
-	PAI_LOOP1(name##_u64, uint64_t, u64, T, unsigneds)                                         \
-	const pai_kernel pai_kernel_##name = {                                                     \
-		pai_unary_run, &(const pai_elementwise){                                           \
+#define UNARY_ALL(name, floats, signeds, unsigneds)        \
+	PAI_FLOATS(PAI_LOOP1, name, floats)                \
+	PAI_LOOP1(name##_i64, int64_t, i64, T, signeds)    \
+	PAI_LOOP1(name##_u64, uint64_t, u64, T, unsigneds) \
+	const pai_kernel pai_kernel_##name = {             \
+		pai_unary_run, &(const pai_elementwise){   \
 				       .loop = {name##_f32, name##_f64, name##_i64, name##_u64}}};
 
 UNARY_ALL(abs, fabs(a), a < 0 ? (T)(0 - (uint64_t)a) : a, a)

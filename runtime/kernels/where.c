@@ -12,12 +12,12 @@ typedef struct two_words { /* strings, complex128 */
 	uint64_t low, high;
 } two_words;
 
-#define CHOOSE(T)                                                                                  \
-	do {                                                                                       \
-		const T *x = (const T *)w->x + at[1], *y = (const T *)w->y + at[2];                \
-		T *z = (T *)w->z + out_at;                                                         \
-		for (int64_t i = 0; i < n; i++)                                                    \
-			z[i] = condition[one[0] ? 0 : i] ? x[one[1] ? 0 : i] : y[one[2] ? 0 : i];  \
+#define CHOOSE(T)                                                                                 \
+	do {                                                                                      \
+		const T *x = (const T *)w->x + at[1], *y = (const T *)w->y + at[2];               \
+		T *z = (T *)w->z + out_at;                                                        \
+		for (int64_t i = 0; i < n; i++)                                                   \
+			z[i] = condition[one[0] ? 0 : i] ? x[one[1] ? 0 : i] : y[one[2] ? 0 : i]; \
 	} while (0)
 
 static void choose(const void *payload, int64_t n, const int64_t *at, const bool *one,
