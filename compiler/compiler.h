@@ -305,8 +305,8 @@ PAI_API pai_dim pai_dim_symbol(pai_ctx *ctx, const char *name);
 /* Any integer: contents such as the -1 of a Reshape are kept as sizes too, behind a handle. */
 PAI_API pai_dim pai_dim_int(pai_ctx *ctx, int64_t v);
 PAI_API bool pai_dim_const(const pai_ctx *ctx, pai_dim d, int64_t *out); /* false: not constant */
-/* 1 or 0 where the size is certainly > 0 or >= 0 for sizes >= 0 of its symbols, else -1. */
-PAI_API int pai_dim_sign(const pai_ctx *ctx, pai_dim d);
+/* Certainly >= bound, where symbols count as >= 1 and floor divisions as >= 0. */
+PAI_API bool pai_dim_at_least(const pai_ctx *ctx, pai_dim d, int64_t bound);
 PAI_API pai_dim pai_dim_add(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_sub(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_mul(pai_ctx *ctx, pai_dim a, pai_dim b);

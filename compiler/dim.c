@@ -226,17 +226,22 @@ bool pai_dim_equal(pai_dim a, pai_dim b)
 	return a == b && a != PAI_DIM_UNKNOWN;
 }
 
-int pai_dim_sign(const pai_ctx *ctx, pai_dim d)
+bool pai_dim_at_least(const pai_ctx *ctx, pai_dim d, int64_t bound)
 {
-	if (d >= 0)
-		return d > 0;
-	if (d == PAI_DIM_UNKNOWN)
-		return -1;
+	if (d >= 0 || d == PAI_DIM_UNKNOWN)
+		return d >= bound && d >= 0;
 	const poly *p = poly_of(ctx, d);
-	for (int i = 0; i < p->n; i++)
-		if (p->terms[i].coef < 0)
-			return -1;
-	return p->terms[p->n - 1].degree == 0;
+	int64_t least = 0;
+	for (int i = 0; i < p->n; i++) {
+		const term *t = &p->terms[i];
+		bool floors = false;
+		for (int k = 0; k < t->degree; k++)
+			floors |= ctx->own->dims->symbols.at[t->symbol[k]].part != 0;
+		if ((t->degree && t->coef < 0) ||
+		    (!floors && __builtin_add_overflow(least, t->coef, &least)))
+			return false;
+	}
+	return least >= bound;
 }
 
 /* a + factor * b */

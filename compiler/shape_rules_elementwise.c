@@ -40,16 +40,16 @@ static pai_dim element_mod(pai_ctx *ctx, pai_dim a, pai_dim b)
 	return x % y;
 }
 
-/* The sign of a - b: *out < 0, 0, > 0; false where it is not known. A symbol is at least 0. */
+/* The sign of a - b: *out < 0, 0, > 0; false where it is not known.  */
 static bool order(pai_ctx *ctx, pai_dim a, pai_dim b, int64_t *out)
 {
 	int64_t x, y;
 	*out = 0;
 	if (pai_dim_equal(a, b) || pai_dim_const(ctx, pai_dim_sub(ctx, a, b), out))
 		return true;
-	if (pai_dim_const(ctx, b, &y) && y < 0 && pai_dim_sign(ctx, a) >= 0)
+	if (pai_dim_const(ctx, b, &y) && y < 0 && pai_dim_at_least(ctx, a, 0))
 		*out = 1;
-	else if (pai_dim_const(ctx, a, &x) && x < 0 && pai_dim_sign(ctx, b) >= 0)
+	else if (pai_dim_const(ctx, a, &x) && x < 0 && pai_dim_at_least(ctx, b, 0))
 		*out = -1;
 	return *out != 0;
 }
