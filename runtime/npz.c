@@ -141,7 +141,8 @@ pai_status pai_npz_parse(pai_ctx *ctx, pai_arena *a, const char *path, const voi
 	zip_error_t error;
 	zip_error_init(&error);
 	archive z = {ctx, a, path, NULL, n, 0, pai_map_new(a)};
-	zip_source_t *source = zip_source_buffer_create(bytes, n, 0, &error);
+	/* libzip takes no bytes at all for an archive that is to be made. */
+	zip_source_t *source = n ? zip_source_buffer_create(bytes, n, 0, &error) : NULL;
 	if (source)
 		z.zip = zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error);
 	if (!z.zip) {
