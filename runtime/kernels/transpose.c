@@ -1,0 +1,44 @@
+/* transpose.c -- Transpose: a copy whose source strides are permuted. */
+#include "runtime/kernels/move.h"
+
+static pai_status permutation(pai_call *c, int rank, pai_int_list *perm)
+{
+	PAI_TRY(pai_call_ints(c, "perm", -1, perm));
+	if (perm->n < 0) { /* the default reverses */
+		for (int i = 0; i < rank; i++)
+			perm->at[i] = rank - 1 - i;
+		return PAI_OK;
+	}
+	uint64_t seen = 0;
+	for (int i = 0; i < perm->n; i++)
+		if (perm->at[i] >= 0 && perm->at[i] < rank)
+			seen |= (uint64_t)1 << perm->at[i];
+	if (perm->n != rank || (rank && seen != UINT64_MAX >> (64 - rank)))
+		return pai_fail(c->ctx, PAI_E_bad_axis, pai_at_attr(c->node, "perm"),
+				"is not a permutation of the %d axes", rank);
+	return PAI_OK;
+}
+
+static pai_status transpose(pai_call *c)
+{
+	const pai_tensor *x = c->in[0];
+	pai_int_list perm;
+	PAI_TRY(permutation(c, x->rank, &perm));
+	pai_box b = {.rank = x->rank};
+	int64_t strides[PAI_MAX_RANK];
+	pai_strides(x->rank, x->dims, strides);
+	for (int i = 0; i < x->rank; i++) {
+		b.dims[i] = x->dims[perm.at[i]];
+		b.from[i] = strides[perm.at[i]];
+	}
+	pai_strides(b.rank, b.dims, b.to);
+	PAI_TRY(pai_call_output(c, 0, x->dtype, b.rank, b.dims));
+	pai_flat from, to;
+	PAI_TRY(pai_flat_in(c, 0, &from));
+	PAI_TRY(pai_flat_out(c, 0, &to));
+	pai_box_copy(&b, to.at, from.at, from.size);
+	pai_flat_done(c, 0, &to);
+	return PAI_OK;
+}
+
+const pai_kernel pai_kernel_transpose = {.run = transpose};
