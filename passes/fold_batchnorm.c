@@ -134,6 +134,7 @@ static pai_status propose(pai_pass_run *r, pai_patch *out, pai_node *bn, const l
 	pai_arena *a = bn->graph->model->arena;
 	pai_node *old = l->node;
 	pai_tensor *w = scaled_weight(a, l, s), *b = new_bias(a, l, s);
+	pai_file_drop(r->ctx, l->w->data, l->w->nbytes); /* read for the last time */
 	if (!w || !b)
 		return pai_fail(r->ctx, PAI_E_memory, pai_at_node(bn), "no memory for the weights");
 	pai_patch_begin(out, bn, "fold BatchNormalization");

@@ -165,17 +165,28 @@ PAI_API int pai_model_inputs(const pai_model *m, pai_value *const **out);
 typedef struct pai_difference { /* of one output over all inputs tried */
 	const char *output;
 	double abs, rel, ulp; /* largest; rel is relative to the largest magnitude of the output */
-	bool shape, nan;      /* shapes differ; NaN in one only */
+	double magnitude;     /* that magnitude */
+	bool shape, nan;      /* types or shapes differ; NaN in one only */
 } pai_difference;
 
-/* Seeded random contents for every input of the model: small positive and negative floats, small
- * integers; free dimensions get a small size that all inputs agree on. */
+/* Seeded random contents for every input a caller must give: floats N(0,1), integers 0 to 2, one
+ * array a model input, in order. Free dimensions get sizes with which the shapes of the whole model
+ * fit; the first dimension of an input counts as the batch and gets 2. */
 PAI_API PAI_MUST_USE pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m,
-						  uint64_t seed, pai_tensor **out);
+						  uint64_t seed, const pai_tensor ***out);
+/* Runs both models on n_sets sets of inputs and takes the largest differences per output. Outputs
+ * are matched by position; their number must agree. */
 PAI_API PAI_MUST_USE pai_status pai_compare(pai_ctx *ctx, pai_arena *a, const pai_model *x,
-					    const pai_model *y, int n_sets,
+					    const pai_model *y, const pai_plan_options *o, int n_sets,
 					    const pai_tensor *const *const *inputs,
 					    pai_difference **out, int *n_out);
+/* abs <= atol + rtol * largest magnitude, no shape or NaN difference. */
+PAI_API bool pai_difference_within(const pai_difference *d, double rtol, double atol);
+/* Puts named tensors into the order of the model's inputs; a single unnamed one serves a model with
+ * one input. A missing name, another type or another size is an error that names both sides. */
+PAI_API PAI_MUST_USE pai_status pai_match_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m,
+						 const char *file, int n, pai_tensor *const *given,
+						 const pai_tensor ***out);
 
 /* ---- autodiff.c: gradients as a rewrite ---- */
 

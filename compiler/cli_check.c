@@ -1,0 +1,84 @@
+/* cli_check.c -- runs two models on the same inputs, and judges. */
+#include "compiler/cli_check.h"
+#include <math.h>
+
+/* Below this size a model is checked without starting oneDNN, whose start costs more. */
+enum { SMALL_BYTES = 4 << 20 };
+
+pai_status cli_check_options(cli *c, cli_check *check)
+{
+	int64_t sets = check->sets;
+	PAI_TRY(cli_int(c, "check", 0, 1000, &sets));
+	PAI_TRY(cli_float(c, "rtol", 0, 1, &check->rtol));
+	PAI_TRY(cli_float(c, "atol", 0, INFINITY, &check->atol));
+	check->sets = (int)sets;
+	check->input = cli_get(c, "input");
+	return PAI_OK;
+}
+
+static pai_status inputs_of(cli *c, const pai_model *m, cli_check *check,
+			    const pai_tensor *const **sets)
+{
+	const pai_tensor **in;
+	if (check->input) {
+		pai_tensor **given;
+		int n;
+		check->sets = 1;
+		PAI_TRY(pai_tensors_read(c->ctx, c->arena, check->input, &given, &n));
+		PAI_TRY(pai_match_inputs(c->ctx, c->arena, m, check->input, n, given, &in));
+		sets[0] = in;
+		return PAI_OK;
+	}
+	for (int i = 0; i < check->sets; i++) {
+		PAI_TRY(pai_random_inputs(c->ctx, c->arena, m, c->ctx->seed + (uint64_t)i, &in));
+		sets[i] = in;
+	}
+	return PAI_OK;
+}
+
+static void report(cli *c, const cli_check *check)
+{
+	cJSON *list = cJSON_AddArrayToObject(c->report, "check");
+	for (int i = 0; i < check->n; i++) {
+		const pai_difference *d = &check->differences[i];
+		cJSON *o = cJSON_CreateObject();
+		cJSON_AddStringToObject(o, "output", pai_escape(c->arena, d->output));
+		cJSON_AddNumberToObject(o, "max_abs", d->abs);
+		cJSON_AddNumberToObject(o, "max_rel", d->rel);
+		cJSON_AddNumberToObject(o, "max_ulp", d->ulp);
+		cJSON_AddBoolToObject(o, "shape_differs", d->shape);
+		cJSON_AddBoolToObject(o, "nan_differs", d->nan);
+		cJSON_AddItemToArray(list, o);
+	}
+}
+
+pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y, cli_check *check)
+{
+	const pai_tensor *const **sets =
+		PAI_NEWS(c->arena, const pai_tensor *const *, check->sets + 1);
+	pai_plan_options o = {.no_onednn = x->source.size > 0 && x->source.size < SMALL_BYTES};
+	PAI_TRY(cli_backend(c, &o.backend));
+	PAI_TRY(inputs_of(c, x, check, sets));
+	PAI_TRY(pai_compare(c->ctx, c->arena, x, y, &o, check->sets, sets, &check->differences,
+			    &check->n));
+	if (c->report)
+		report(c, check);
+	return PAI_OK;
+}
+
+pai_status cli_check_gate(cli *c, const cli_check *check, const char *file)
+{
+	for (int i = 0; i < check->n; i++) {
+		const pai_difference *d = &check->differences[i];
+		if (pai_difference_within(d, check->rtol, check->atol))
+			continue;
+		return pai_fail(
+			c->ctx, PAI_E_not_equivalent, pai_at_file(file),
+			"output \"%s\" differs by %.4g (%.4g of its largest magnitude%s%s), "
+			"allowed are rtol %g and atol %g",
+			pai_escape(c->arena, d->output), d->abs, d->rel,
+			d->shape ? "; shapes differ" : "", d->nan ? "; NaN in one only" : "",
+			check->rtol, check->atol);
+	}
+	return PAI_OK;
+}

@@ -1,0 +1,31 @@
+/* cli_check.h -- the equivalence check that opt, compare and burn-in share. */
+#ifndef PAI_CLI_CHECK_H
+#define PAI_CLI_CHECK_H
+
+#include "compiler/cli.h"
+
+#define CLI_CHECK_OPTIONS                                                                       \
+	{"check", "N", "sets of random inputs to compare on (default 3; 0: none)"},             \
+		{"input", "FILE", "compare on these inputs: .npz, .npy or a folder of .pb"},    \
+		{"rtol", "X", "largest difference relative to the output's largest magnitude"}, \
+	{                                                                                       \
+		"atol", "X", "largest absolute difference, added to that"                       \
+	}
+
+typedef struct cli_check {
+	int sets; /* of random inputs */
+	double rtol, atol;
+	const char *input; /* file instead of random numbers; NULL: none */
+	pai_difference *differences;
+	int n;
+} cli_check;
+
+/* Overwrites what the command line says; the caller has set defaults. */
+PAI_MUST_USE pai_status cli_check_options(cli *c, cli_check *check);
+/* Runs both models; fills differences and the report. */
+PAI_MUST_USE pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y,
+				      cli_check *check);
+/* CHECK, with a message that names the worst output, when one is beyond the tolerance. */
+PAI_MUST_USE pai_status cli_check_gate(cli *c, const cli_check *check, const char *file);
+
+#endif

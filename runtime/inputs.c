@@ -1,0 +1,193 @@
+/* inputs.c -- contents for a model's inputs: random ones for checks, or named ones from files. */
+#include "runtime/runtime.h"
+#include <inttypes.h>
+#include <string.h>
+
+/* Sizes tried for free dimensions other than the batch: what fits is taken. */
+static const int64_t free_sizes[] = {16, 32, 64, 8, 4, 2, 1, 128, 224, 256};
+
+static int64_t size_for(pai_dim d, int axis, int64_t free_size)
+{
+	return d >= 0 ? d : axis == 0 ? 2 : free_size;
+}
+
+static pai_status fix_free_dims(pai_model *m, int64_t free_size)
+{
+	pai_value *const *in;
+	int n = pai_model_inputs(m, &in);
+	for (int i = 0; i < n; i++) {
+		for (int k = 0; k < in[i]->type.rank; k++) {
+			if (in[i]->type.dims[k] >= 0)
+				continue;
+			char axis[16];
+			snprintf(axis, sizeof axis, ":%d", k);
+			const char *name = pai_arena_printf(m->arena, "%s%s", in[i]->name, axis);
+			int64_t size = size_for(in[i]->type.dims[k], k, free_size);
+			if (in[i]->type.dims[k] != PAI_DIM_UNKNOWN)
+				name = pai_dim_text(m->ctx, in[i]->type.dims[k]);
+			PAI_TRY(pai_model_fix_dim(m, name, size));
+		}
+	}
+	return pai_infer(m);
+}
+
+static bool has_free_dims(const pai_model *m)
+{
+	pai_value *const *in;
+	int n = pai_model_inputs(m, &in);
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < in[i]->type.rank; k++)
+			if (in[i]->type.dims[k] < 0)
+				return true;
+	return false;
+}
+
+/* A copy of the model in which all input sizes are known and fit; the copy itself if none are free.
+ */
+static pai_status concrete_model(pai_ctx *ctx, const pai_model *m, pai_model **out)
+{
+	void (*listener)(void *, const pai_diag *) = ctx->on_diag;
+	pai_status status = PAI_OK;
+	if (!has_free_dims(m)) {
+		*out = pai_model_clone(m);
+		return PAI_OK;
+	}
+	ctx->on_diag = NULL; /* sizes that do not fit are tried on purpose */
+	for (size_t i = 0; i < sizeof free_sizes / sizeof *free_sizes; i++) {
+		pai_model *copy = pai_model_clone(m);
+		status = fix_free_dims(copy, free_sizes[i]);
+		if (status == PAI_OK) {
+			*out = copy;
+			break;
+		}
+		pai_model_free(copy);
+	}
+	ctx->on_diag = listener;
+	if (status != PAI_OK)
+		return pai_fail(ctx, PAI_E_bad_input, pai_at_file(m->path),
+				"no small sizes were found for the free input dimensions; give "
+				"them with --dim NAME=N");
+	return PAI_OK;
+}
+
+static void fill(pai_tensor *t, uint64_t seed, uint64_t stream)
+{
+	const pai_random r = pai_random_new(seed, stream, 0);
+	const int64_t n = pai_tensor_nelem(t);
+	const pai_dtype_kind kind = pai_dtype_get(t->dtype)->kind;
+	if (t->dtype == PAI_STRING) {
+		for (int64_t i = 0; i < n; i++)
+			((pai_str *)t->data)[i] = (pai_str){"a", 1};
+	} else if (kind == PAI_KIND_COMPLEX) {
+		memset(t->data, 0, t->nbytes);
+	} else if (t->dtype == PAI_FLOAT) {
+		for (int64_t i = 0; i < n; i++)
+			((float *)t->data)[i] = pai_random_normal(&r, (uint64_t)i);
+	} else {
+		for (int64_t i = 0; i < n; i++) {
+			double whole = (double)(int)(3 * pai_random_uniform(&r, (uint64_t)i));
+			double v = kind == PAI_KIND_FLOAT
+					   ? (double)pai_random_normal(&r, (uint64_t)i)
+				   : kind == PAI_KIND_BOOL ? (double)(whole > 0)
+							   : whole;
+			pai_tensor_set(t, i, v);
+		}
+	}
+}
+
+static pai_status random_input(pai_ctx *ctx, pai_arena *a, const pai_value *v, uint64_t seed,
+			       uint64_t stream, const pai_tensor **out)
+{
+	int64_t dims[PAI_MAX_RANK];
+	if (v->type.kind != PAI_TYPE_TENSOR || v->type.rank < 0 || v->type.rank > PAI_MAX_RANK ||
+	    !v->type.dtype)
+		return pai_fail(ctx, PAI_E_bad_input, pai_at_value(v),
+				"is no tensor of known rank, so it cannot be filled with random "
+				"numbers; give inputs with --input");
+	for (int k = 0; k < v->type.rank; k++)
+		dims[k] = size_for(v->type.dims[k], k, 1);
+	pai_tensor *t = pai_tensor_new(a, v->type.dtype, v->type.rank, dims);
+	if (!t)
+		return pai_fail(ctx, PAI_E_memory, pai_at_value(v), "no memory for an input");
+	t->name = v->name;
+	fill(t, seed, stream);
+	*out = t;
+	return PAI_OK;
+}
+
+pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
+			     const pai_tensor ***out)
+{
+	pai_model *concrete;
+	pai_value *const *in;
+	PAI_TRY(concrete_model(ctx, m, &concrete));
+	int n = pai_model_inputs(concrete, &in);
+	*out = PAI_NEWS(a, const pai_tensor *, n);
+	pai_status status = PAI_OK;
+	for (int i = 0; i < n && status == PAI_OK; i++) {
+		status = random_input(ctx, a, in[i], seed, (uint64_t)i, &(*out)[i]);
+		if (status == PAI_OK) /* the copy's name goes with it */
+			((pai_tensor *)(*out)[i])->name = pai_arena_strdup(a, in[i]->name);
+	}
+	pai_model_free(concrete);
+	return status;
+}
+
+static const char *shape_text(pai_arena *a, const pai_tensor *t)
+{
+	const char *s = pai_dtype_get(t->dtype)->text;
+	for (int i = 0; i < t->rank; i++)
+		s = pai_arena_printf(a, "%s%s%" PRId64, s, i ? "," : "[", t->dims[i]);
+	return t->rank ? pai_arena_printf(a, "%s]", s) : s;
+}
+
+static const char *type_text(pai_ctx *ctx, pai_arena *a, const pai_type *t)
+{
+	const char *s = pai_dtype_get(t->dtype)->text;
+	for (int i = 0; i < t->rank; i++)
+		s = pai_arena_printf(a, "%s%s%s", s, i ? "," : "[", pai_dim_text(ctx, t->dims[i]));
+	return t->rank > 0 ? pai_arena_printf(a, "%s]", s) : s;
+}
+
+static bool fits(const pai_type *t, const pai_tensor *given)
+{
+	if (t->dtype && t->dtype != given->dtype)
+		return false;
+	if (t->rank >= 0 && t->rank != given->rank)
+		return false;
+	for (int i = 0; i < t->rank; i++)
+		if (t->dims[i] >= 0 && t->dims[i] != given->dims[i])
+			return false;
+	return true;
+}
+
+static const pai_tensor *find_named(int n, pai_tensor *const *given, const char *name)
+{
+	for (int i = 0; i < n; i++)
+		if (given[i]->name && strcmp(given[i]->name, name) == 0)
+			return given[i];
+	return NULL;
+}
+
+pai_status pai_match_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, const char *file, int n,
+			    pai_tensor *const *given, const pai_tensor ***out)
+{
+	pai_value *const *in;
+	int n_in = pai_model_inputs(m, &in);
+	const pai_tensor **matched = PAI_NEWS(a, const pai_tensor *, n_in);
+	for (int i = 0; i < n_in; i++) {
+		bool unnamed = n == 1 && n_in == 1 && (!given[0]->name || !*given[0]->name);
+		matched[i] = unnamed ? given[0] : find_named(n, given, in[i]->name);
+		if (!matched[i])
+			return pai_fail(ctx, PAI_E_bad_input, pai_at_file(file),
+					"has no array named \"%s\", which is an input of the model",
+					pai_escape(a, in[i]->name));
+		if (!fits(&in[i]->type, matched[i]))
+			return pai_fail(ctx, PAI_E_bad_input, pai_at_file(file),
+					"array \"%s\" is %s, but the model's input is %s",
+					pai_escape(a, in[i]->name), shape_text(a, matched[i]),
+					type_text(ctx, a, &in[i]->type));
+	}
+	*out = matched;
+	return PAI_OK;
+}
