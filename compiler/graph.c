@@ -117,7 +117,9 @@ pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_ty
 	n->n_out = n_out;
 	n->in = PAI_NEWS(a, pai_value *, n_in);
 	n->out = PAI_NEWS(a, pai_value *, n_out);
-	if (!pai_model_function(g->model, n->domain, op_type, ""))
+	/* A transform is executed by its kernel; its function is there for other runtimes. */
+	if (strcmp(n->domain, PAI_DOMAIN_TRANSFORM) == 0 ||
+	    !pai_model_function(g->model, n->domain, op_type, ""))
 		n->op = pai_op_find(n->domain, op_type, pai_graph_opset(g, n->domain));
 	PAI_PUSH(a, g->nodes, n);
 	return n;

@@ -118,8 +118,8 @@ typedef struct pai_dendrite_activation { /* ACTIVATION(name) */
 
 typedef struct pai_transform { /* from transforms.def */
 	const char *rule_name; /* "int_quant" */
-	const pai_op *op;
-	const pai_body *body; /* what other runtimes execute */
+	const char *op_type;   /* "IntQuant", of domain pai */
+	const pai_body *body;  /* what other runtimes execute */
 } pai_transform;
 PAI_API const pai_transform *pai_transform_get(int i); /* NULL at the end */
 PAI_API const pai_transform *pai_transform_find(const char *rule_name);

@@ -125,6 +125,8 @@ static grid symmetric_grid(const settings *s, const pai_t_stats *d)
 	double quantum = half ? d->max_abs / (double)half : d->extreme;
 	if (fabs(quantum) >= FLT_MIN)
 		quantum = (float)quantum; /* the scale that a QuantizeLinear would carry */
+	if (fabs(quantum) * (double)half > FLT_MAX)
+		quantum = nextafterf((float)quantum, 0);
 	g.q_in = g.q_out = quantum == 0 ? 1 : quantum;
 	g.low = half ? -(double)half : 0;
 	g.high = half ? (double)half : 1;
