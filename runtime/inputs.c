@@ -118,7 +118,7 @@ static pai_status random_input(pai_ctx *ctx, pai_arena *a, const pai_value *v, u
 pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
 			     const pai_tensor ***out)
 {
-	pai_model *concrete;
+	pai_model *concrete = NULL;
 	pai_value *const *in;
 	PAI_TRY(concrete_model(ctx, m, &concrete));
 	int n = pai_model_inputs(concrete, &in);
