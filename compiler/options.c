@@ -1,0 +1,312 @@
+/* options.c -- name{key=value,...},name,... : pipelines, optimisers, losses, schedules.
+ *
+ * Parsing knows no names; pai_item_check holds an item against the table that it is for. A value
+ * with anything but plain characters is written in quotes, where \" and \\ stand for the character.
+ */
+#include "compiler/text.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct reader {
+	pai_ctx *ctx;
+	pai_arena *arena;
+	const char *text, *at;
+} reader;
+
+static pai_status wrong(reader *r, const char *expected)
+{
+	pai_where w = pai_at_nothing();
+	int column = (int)(r->at - r->text) + 1;
+	if (!*r->at)
+		return pai_fail(r->ctx, PAI_E_bad_grammar, w, "\"%s\": expected %s at the end",
+				pai_escape(r->arena, r->text), expected);
+	return pai_fail(
+		r->ctx, PAI_E_bad_grammar, w, "\"%s\": expected %s at column %d, found '%s'",
+		pai_escape(r->arena, r->text), expected, column, pai_escape(r->arena, r->at));
+}
+
+static char peek(reader *r)
+{
+	while (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r')
+		r->at++;
+	return *r->at;
+}
+
+static bool accept(reader *r, char c)
+{
+	if (peek(r) != c)
+		return false;
+	r->at++;
+	return true;
+}
+
+static bool is_plain(char c) /* needs no quotes in a value */
+{
+	return c && !strchr(" \t\n\r,{}=\"\\", c);
+}
+
+static pai_status word(reader *r, const char *what, const char **out)
+{
+	size_t n = 0;
+	peek(r);
+	while (is_plain(r->at[n]))
+		n++;
+	if (!n)
+		return wrong(r, what);
+	*out = pai_arena_strndup(r->arena, r->at, n);
+	r->at += n;
+	return PAI_OK;
+}
+
+static pai_status quoted(reader *r, const char **out)
+{
+	size_t n = 0;
+	char *s = pai_arena_alloc(r->arena, strlen(r->at) + 1);
+	const char *start = r->at++;
+	for (; *r->at && *r->at != '"'; r->at++) {
+		if (*r->at == '\\' && (r->at[1] == '"' || r->at[1] == '\\'))
+			r->at++;
+		s[n++] = *r->at;
+	}
+	if (!*r->at) {
+		r->at = start;
+		return wrong(r, "a closing quote for the value");
+	}
+	r->at++;
+	*out = s;
+	return PAI_OK;
+}
+
+/* After the '{'. */
+static pai_status settings(reader *r, pai_item *item)
+{
+	PAI_VEC(pai_setting) list = {0};
+	if (accept(r, '}'))
+		return PAI_OK;
+	do {
+		pai_setting s;
+		PAI_TRY(word(r, "a key", &s.key));
+		if (!accept(r, '='))
+			return wrong(r, "'='");
+		PAI_TRY(peek(r) == '"' ? quoted(r, &s.value) : word(r, "a value", &s.value));
+		for (int i = 0; i < list.n; i++)
+			if (strcmp(list.at[i].key, s.key) == 0)
+				return pai_fail(r->ctx, PAI_E_bad_grammar, pai_at_nothing(),
+						"%s: \"%s\" is given twice", item->name, s.key);
+		PAI_PUSH(r->arena, list, s);
+	} while (accept(r, ','));
+	item->at = list.at;
+	item->n = list.n;
+	return accept(r, '}') ? PAI_OK : wrong(r, "',' or '}'");
+}
+
+pai_status pai_items_parse(pai_ctx *ctx, pai_arena *a, const char *text, pai_item **out, int *n)
+{
+	reader r = {ctx, a, text, text};
+	PAI_VEC(pai_item) items = {0};
+	if (peek(&r)) {
+		do {
+			pai_item item = {0};
+			PAI_TRY(word(&r, "a name", &item.name));
+			if (accept(&r, '{'))
+				PAI_TRY(settings(&r, &item));
+			PAI_PUSH(a, items, item);
+		} while (accept(&r, ','));
+		if (peek(&r))
+			return wrong(&r, "','");
+	}
+	*out = items.at;
+	*n = items.n;
+	return PAI_OK;
+}
+
+/* ---- checking ---- */
+
+static const pai_option *option_find(const pai_option *options, const char *name)
+{
+	for (const pai_option *o = options; o && o->name; o++)
+		if (strcmp(o->name, name) == 0)
+			return o;
+	return NULL;
+}
+
+static const char *option_next(const void *payload, int i)
+{
+	return ((const pai_option *)payload)[i].name;
+}
+
+static bool read_int(const char *s, int64_t *out)
+{
+	char *end;
+	errno = 0;
+	*out = strtoll(s, &end, 10);
+	return end != s && !*end && errno == 0 && (*s == '-' || (*s >= '0' && *s <= '9'));
+}
+
+static bool read_float(const char *s, double *out)
+{
+	char *end;
+	text_locale locale = text_locale_begin();
+	*out = strtod(s, &end);
+	text_locale_end(locale);
+	return end != s && !*end && isfinite(*out) && !strpbrk(s, "xX +");
+}
+
+static bool read_bool(const char *s, bool *out)
+{
+	static const char *const words[][2] = {
+		{"false", "true"}, {"off", "on"}, {"no", "yes"}, {"0", "1"}};
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+		for (int v = 0; v < 2; v++) {
+			if (strcmp(s, words[i][v]) == 0) {
+				*out = v;
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+/* Is s one of "a|b|c"? */
+static bool is_choice(const char *choices, const char *s)
+{
+	size_t n = strlen(s);
+	for (const char *c = choices; n && c; c = strchr(c, '|')) {
+		c += *c == '|';
+		if (strncmp(c, s, n) == 0 && (c[n] == '|' || !c[n]))
+			return true;
+	}
+	return false;
+}
+
+static pai_status check_value(pai_ctx *ctx, const pai_item *item, const pai_option *o,
+			      const char *value)
+{
+	static const char *const types[] = {
+		[PAI_OPT_INT] = "an integer",
+		[PAI_OPT_FLOAT] = "a number",
+		[PAI_OPT_BOOL] = "true or false",
+		[PAI_OPT_STRING] = "a text",
+	};
+	int64_t i = 0;
+	double f = 0;
+	bool b, fine = true;
+	if (o->type == PAI_OPT_INT && (fine = read_int(value, &i)))
+		f = (double)i;
+	else if (o->type == PAI_OPT_FLOAT)
+		fine = read_float(value, &f);
+	else if (o->type == PAI_OPT_BOOL)
+		fine = read_bool(value, &b);
+	if (!fine)
+		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
+				"%s: %s is %s, not \"%.80s\"", item->name, o->name, types[o->type],
+				value);
+	if (o->choices && !is_choice(o->choices, value))
+		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
+				"%s: %s is one of %s, not \"%.80s\"", item->name, o->name,
+				o->choices, value);
+	bool is_number = o->type == PAI_OPT_INT || o->type == PAI_OPT_FLOAT;
+	if (is_number && (o->min != 0 || o->max != 0) && (f < o->min || f > o->max))
+		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
+				"%s: %s is from %g to %g, not %.80s", item->name, o->name, o->min,
+				o->max, value);
+	return PAI_OK;
+}
+
+static const char *setting_find(const pai_item *item, const char *key)
+{
+	for (int i = 0; i < item->n; i++)
+		if (strcmp(item->at[i].key, key) == 0)
+			return item->at[i].value;
+	return NULL;
+}
+
+pai_status pai_item_check(pai_ctx *ctx, const pai_item *item, const pai_option *options)
+{
+	for (int i = 0; i < item->n; i++) {
+		const char *key = item->at[i].key;
+		const pai_option *o = option_find(options, key);
+		if (o) {
+			PAI_TRY(check_value(ctx, item, o, item->at[i].value));
+			continue;
+		}
+		if (!options || !options->name)
+			return pai_fail(ctx, PAI_E_unknown_option, pai_at_nothing(),
+					"%s takes no options, \"%.80s\" is given", item->name, key);
+		const char *near = pai_nearest(key, option_next, options);
+		return pai_fail(ctx, PAI_E_unknown_option, pai_at_nothing(),
+				"%s has no option \"%.80s\"%s%s%s", item->name, key,
+				near ? "; did you mean \"" : "", near ? near : "",
+				near ? "\"?" : "");
+	}
+	for (const pai_option *o = options; o && o->name; o++)
+		if (o->required && !setting_find(item, o->name))
+			return pai_fail(ctx, PAI_E_missing_argument, pai_at_nothing(),
+					"%s needs the option \"%s\"", item->name, o->name);
+	return PAI_OK;
+}
+
+/* ---- printing and reading ---- */
+
+static const char *value_print(pai_arena *a, const char *value)
+{
+	size_t n = 0;
+	const char *s = value;
+	while (is_plain(*s))
+		s++;
+	if (*value && !*s)
+		return value;
+	char *out = pai_arena_alloc(a, 2 * strlen(value) + 3);
+	out[n++] = '"';
+	for (s = value; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			out[n++] = '\\';
+		out[n++] = *s;
+	}
+	out[n] = '"';
+	return out;
+}
+
+const char *pai_items_print(pai_arena *a, const pai_item *items, int n)
+{
+	const char *s = "";
+	for (int i = 0; i < n; i++) {
+		s = pai_arena_printf(a, "%s%s%s", s, i ? "," : "", items[i].name);
+		for (int k = 0; k < items[i].n; k++)
+			s = pai_arena_printf(a, "%s%s%s=%s", s, k ? "," : "{", items[i].at[k].key,
+					     value_print(a, items[i].at[k].value));
+		if (items[i].n)
+			s = pai_arena_printf(a, "%s}", s);
+	}
+	return s;
+}
+
+const char *pai_item_string(const pai_item *item, const pai_option *options, const char *key)
+{
+	const char *given = item ? setting_find(item, key) : NULL;
+	const pai_option *o = option_find(options, key);
+	return given ? given : o ? o->def : NULL;
+}
+
+int64_t pai_item_int(const pai_item *item, const pai_option *options, const char *key)
+{
+	const char *s = pai_item_string(item, options, key);
+	int64_t v = 0;
+	return s && read_int(s, &v) ? v : 0;
+}
+
+double pai_item_float(const pai_item *item, const pai_option *options, const char *key)
+{
+	const char *s = pai_item_string(item, options, key);
+	double v = 0;
+	return s && read_float(s, &v) ? v : 0;
+}
+
+bool pai_item_bool(const pai_item *item, const pai_option *options, const char *key)
+{
+	const char *s = pai_item_string(item, options, key);
+	bool v = false;
+	return s && read_bool(s, &v) && v;
+}

@@ -1,0 +1,269 @@
+/* text_note.c -- annotations: what ONNX's textual syntax has no form for (see text.h).
+ *
+ * Metadata and doc strings are written as such. All other fields that an object came with and that
+ * the graph in memory has no place for are packed, in hex, under the key "rest"; reading unpacks
+ * them to the object's origin, where the writer of bytes finds them.
+ */
+#include "compiler/text.h"
+#include "schemas/onnx.pb-c.h"
+#include <string.h>
+
+/* Who is spoken about. Fields that the text says by itself, by number, are not part of the rest. */
+static const struct text_subject {
+	const char *name;
+	const ProtobufCMessageDescriptor *message;
+	int doc;            /* field number of doc_string */
+	bool named;         /* a name follows */
+	uint32_t known[20]; /* ended by 0 */
+} subjects[] = {
+	[TEXT_MODEL] = {"model",
+			&onnx__model_proto__descriptor,
+			6,
+			false,
+			{1, 2, 3, 4, 5, 6, 7, 8, 14, 25}},
+	[TEXT_GRAPH] =
+		{"graph", &onnx__graph_proto__descriptor, 10, false, {1, 2, 5, 10, 11, 12, 13, 16}},
+	[TEXT_FUNCTION] = {"function",
+			   &onnx__function_proto__descriptor,
+			   8,
+			   false,
+			   {1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}},
+	[TEXT_NODE] =
+		{"node", &onnx__node_proto__descriptor, 6, false, {1, 2, 3, 4, 5, 6, 7, 8, 9}},
+	[TEXT_VALUE] = {"value", &onnx__value_info_proto__descriptor, 3, true, {1, 2, 3}},
+	[TEXT_INIT] = {"init",
+		       &onnx__tensor_proto__descriptor,
+		       12,
+		       true,
+		       {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}},
+	[TEXT_ATTR] = {"attr",
+		       &onnx__attribute_proto__descriptor,
+		       13,
+		       true,
+		       {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 20, 21}},
+	[TEXT_TENSOR] = {"tensor",
+			 &onnx__tensor_proto__descriptor,
+			 12,
+			 true,
+			 {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}},
+};
+
+/* ---- messages in general ---- */
+
+static void *field_at(void *message, const ProtobufCFieldDescriptor *f)
+{
+	return (char *)message + f->offset;
+}
+
+static void field_clear(void *message, const ProtobufCFieldDescriptor *f)
+{
+	if (f->label == PROTOBUF_C_LABEL_REPEATED)
+		*(size_t *)((char *)message + f->quantifier_offset) = 0;
+	else if (f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE)
+		*(void **)field_at(message, f) = NULL;
+	else if (f->quantifier_offset)
+		*(protobuf_c_boolean *)((char *)message + f->quantifier_offset) = 0;
+}
+
+static char **doc_of(const struct text_subject *s, void *message)
+{
+	return field_at(message,
+			protobuf_c_message_descriptor_get_field(s->message, (unsigned)s->doc));
+}
+
+static void *arena_alloc(void *arena, size_t n)
+{
+	return pai_arena_alloc(arena, n);
+}
+
+static void arena_free(void *arena, void *p)
+{
+	(void)arena;
+	(void)p;
+}
+
+/* ---- writing ---- */
+
+const char *text_doc(enum text_subject_id who, const void *origin)
+{
+	const char *doc = origin ? *doc_of(&subjects[who], (void *)(uintptr_t)origin) : NULL;
+	return doc && *doc ? doc : NULL;
+}
+
+const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin)
+{
+	static const char digits[] = "0123456789abcdef";
+	const struct text_subject *s = &subjects[who];
+	if (!origin)
+		return NULL;
+	ProtobufCMessage *copy = pai_arena_dup(a, origin, s->message->sizeof_message);
+	for (int i = 0; s->known[i]; i++) {
+		const ProtobufCFieldDescriptor *f =
+			protobuf_c_message_descriptor_get_field(s->message, s->known[i]);
+		if (f)
+			field_clear(copy, f);
+	}
+	size_t n = protobuf_c_message_get_packed_size(copy);
+	if (!n)
+		return NULL;
+	uint8_t *bytes = pai_arena_alloc(a, n);
+	char *hex = pai_arena_alloc(a, 2 * n + 1);
+	protobuf_c_message_pack(copy, bytes);
+	for (size_t i = 0; i < n; i++) {
+		hex[2 * i] = digits[bytes[i] >> 4];
+		hex[2 * i + 1] = digits[bytes[i] & 15];
+	}
+	return hex;
+}
+
+const char *text_subject_name(enum text_subject_id who)
+{
+	return subjects[who].name;
+}
+
+/* ---- reading ---- */
+
+static int hex_digit(char c)
+{
+	const char *all = "0123456789abcdef", *at = c ? strchr(all, c) : NULL;
+	return at ? (int)(at - all) : -1;
+}
+
+static pai_status rest(text_in *t, const struct text_subject *s, const void **origin)
+{
+	const char *hex;
+	PAI_TRY(text_cstring(t, &hex));
+	size_t n = strlen(hex) / 2;
+	uint8_t *bytes = pai_arena_alloc(t->arena, n + 1);
+	for (size_t i = 0; i < n; i++) {
+		int high = hex_digit(hex[2 * i]), low = hex_digit(hex[2 * i + 1]);
+		if (high < 0 || low < 0)
+			return text_fail(t, PAI_E_text_annotation, "rest: not in hex");
+		bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	const char *said = text_doc((enum text_subject_id)(s - subjects), *origin);
+	char message[64];
+	snprintf(message, sizeof message, "%s", s->message->name);
+	PAI_TRY(pai_wire_check(t->ctx, t->file, message, bytes, n));
+	ProtobufCAllocator arena = {arena_alloc, arena_free, t->arena};
+	ProtobufCMessage *read = protobuf_c_message_unpack(s->message, &arena, n, bytes);
+	if (!read)
+		return text_fail(t, PAI_E_text_annotation, "rest: no %s", message);
+	if (said)
+		*doc_of(s, read) = (char *)(uintptr_t)said;
+	*origin = read;
+	return PAI_OK;
+}
+
+static pai_status doc(text_in *t, const struct text_subject *s, const void **origin)
+{
+	const char *text;
+	PAI_TRY(text_cstring(t, &text));
+	void *message = (void *)(uintptr_t)*origin;
+	if (!message) {
+		message = pai_arena_alloc(t->arena, s->message->sizeof_message);
+		protobuf_c_message_init(s->message, message);
+	}
+	*doc_of(s, message) = (char *)(uintptr_t)text;
+	*origin = message;
+	return PAI_OK;
+}
+
+pai_status text_function_doc(text_in *t, pai_function *f)
+{
+	return doc(t, &subjects[TEXT_FUNCTION], &f->origin);
+}
+
+/* Where a subject keeps its origin, and its metadata. */
+static pai_status find(text_in *t, enum text_subject_id who, const char *name, pai_model *m,
+		       pai_graph *g, text_node_notes *node, const void ***origin, pai_props **props)
+{
+	pai_value *v = name && g ? pai_map_get(g->names, name) : NULL;
+	text_attr_note note = {name, who == TEXT_TENSOR, NULL};
+	*props = NULL;
+	switch (who) {
+	case TEXT_MODEL:
+		*origin = &m->origin;
+		*props = &m->props;
+		return PAI_OK;
+	case TEXT_GRAPH:
+		*origin = &g->origin;
+		*props = &g->props;
+		return PAI_OK;
+	case TEXT_FUNCTION:
+		if (!g->function)
+			return text_fail(t, PAI_E_text_annotation, "not in a function");
+		*origin = &g->function->origin;
+		*props = &g->function->props;
+		return PAI_OK;
+	case TEXT_NODE:
+		node->any = true;
+		*origin = &node->origin;
+		*props = &node->props;
+		return PAI_OK;
+	case TEXT_ATTR:
+	case TEXT_TENSOR:
+		node->any = true;
+		for (int i = 0; i < node->attrs.n; i++) {
+			text_attr_note *old = &node->attrs.at[i];
+			if (strcmp(old->name, name) == 0 && old->tensor == note.tensor) {
+				*origin = &old->origin;
+				return PAI_OK;
+			}
+		}
+		PAI_PUSH(t->arena, node->attrs, note);
+		*origin = &node->attrs.at[node->attrs.n - 1].origin;
+		return PAI_OK;
+	case TEXT_VALUE:
+	case TEXT_INIT:
+		if (!v || (who == TEXT_INIT && !v->init))
+			return text_fail(t, PAI_E_text_annotation, "the graph has no %s \"%.80s\"",
+					 subjects[who].name, name);
+		*origin = who == TEXT_INIT ? &v->init->origin : &v->origin;
+		return PAI_OK;
+	}
+	return PAI_OK;
+}
+
+/* SUBJECT [NAME] KEY: VALUE */
+static pai_status note_read(text_in *t, pai_model *m, pai_graph *g, text_node_notes *node)
+{
+	const char *subject, *key, *name = NULL;
+	const void **origin = NULL;
+	pai_props *props = NULL;
+	int who = 0, n = (int)(sizeof subjects / sizeof *subjects);
+	PAI_TRY(text_id(t, &subject));
+	while (who < n && strcmp(subject, subjects[who].name) != 0)
+		who++;
+	if (who == n || !g)
+		return text_fail(t, PAI_E_text_annotation, "nothing to say here about \"%.60s\"",
+				 subject);
+	if (subjects[who].named)
+		PAI_TRY(text_name(t, &name));
+	PAI_TRY(text_id(t, &key));
+	PAI_TRY(text_match(t, ':'));
+	PAI_TRY(find(t, (enum text_subject_id)who, name, m, g, node, &origin, &props));
+	if (strcmp(key, "metadata_props") == 0 && props)
+		return text_props(t, props);
+	if (strcmp(key, "doc_string") == 0)
+		return doc(t, &subjects[who], origin);
+	if (strcmp(key, "rest") == 0)
+		return rest(t, &subjects[who], origin);
+	return text_fail(t, PAI_E_text_annotation, "a %s has no \"%.60s\" here", subjects[who].name,
+			 key);
+}
+
+pai_status text_read_notes(text_in *t, pai_model *m, pai_graph *g, text_node_notes *node)
+{
+	for (int i = 0; i < t->notes.n; i++) {
+		text_in in = *t;
+		in.at = in.token = t->notes.at[i].from;
+		in.n = t->notes.at[i].to;
+		in.in_note = true;
+		PAI_TRY(note_read(&in, m, g, node));
+		if (text_peek(&in) >= 0)
+			return text_expected(&in, "the end of the line");
+	}
+	t->notes.n = 0;
+	return PAI_OK;
+}
