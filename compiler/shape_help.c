@@ -106,7 +106,8 @@ int pai_shape_axes(pai_shape_ctx *s, const char *name, int i, int rank, int64_t 
 		n = known_ints(s, i, &given);
 	if (n < 0)
 		return -1;
-	int64_t *axes = PAI_NEWS(s->arena, int64_t, n + 1), seen = 0;
+	int64_t *axes = PAI_NEWS(s->arena, int64_t, n + 1);
+	uint64_t seen = 0;
 	*out = axes;
 	for (int k = 0; k < n; k++) {
 		axes[k] = given[k];
@@ -119,7 +120,7 @@ int pai_shape_axes(pai_shape_ctx *s, const char *name, int i, int rank, int64_t 
 				       "axis %lld is named twice", (long long)axes[k]);
 			return -2;
 		}
-		seen |= (int64_t)1 << axes[k];
+		seen |= (uint64_t)1 << axes[k];
 	}
 	return n;
 }
