@@ -240,6 +240,8 @@ static void move_output(apply *a, pai_value *old, pai_value *now)
 	old->is_output = false;
 	now->is_output = true;
 	now->type = old->type;
+	now->stated = old->stated;
+	now->inferred = old->inferred;
 	now->origin = old->origin;
 	old->origin = NULL;
 	give_name(now, name);

@@ -10,6 +10,7 @@
  * shapes unknown. Work is bounded: nested expansion beyond a budget of steps leaves types unknown.
  */
 #include "compiler/compiler.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -531,5 +532,78 @@ pai_status pai_shape_node(pai_ctx *ctx, pai_arena *a, const pai_node *n,
 	PAI_TRY(apply(&run, n, inputs, results, &room));
 	for (int o = 0; o < n->n_out; o++)
 		out[o] = results[o].type;
+	return PAI_OK;
+}
+
+typedef struct fixing { /* a free dimension and what it becomes */
+	pai_dim symbol;
+	const pai_value *input; /* or one axis of an input */
+	int axis;
+	int64_t size;
+	int hits;
+} fixing;
+
+/* Puts the size into what is stated of a value, and forgets what was inferred. */
+static void fix_value(pai_value *v, fixing *x)
+{
+	pai_type t = stated_type(v);
+	bool touched = false;
+	for (int i = 0; i < t.rank; i++)
+		touched |= v == x->input ? i == x->axis : pai_dim_equal(t.dims[i], x->symbol);
+	if (!touched)
+		return;
+	t.dims = pai_arena_dup(v->graph->model->arena, t.dims, sizeof *t.dims * (size_t)t.rank);
+	for (int i = 0; i < t.rank; i++)
+		if (v == x->input ? i == x->axis : pai_dim_equal(t.dims[i], x->symbol))
+			t.dims[i] = x->size;
+	v->type = t;
+	v->inferred = false;
+	v->stated = NULL;
+	v->origin = NULL; /* written anew */
+	x->hits++;
+}
+
+static pai_status fix_graph(void *payload, pai_graph *g)
+{
+	for (int i = 0; i < g->values.n; i++)
+		if (!g->values.at[i]->dead)
+			fix_value(g->values.at[i], payload);
+	return PAI_OK;
+}
+
+/* "input_name:axis" */
+static bool find_axis(const pai_model *m, const char *name, fixing *x)
+{
+	const char *colon = strrchr(name, ':');
+	for (int i = 0; colon && i < m->graph->inputs.n; i++) {
+		const pai_value *v = m->graph->inputs.at[i];
+		char *end;
+		long axis = strtol(colon + 1, &end, 10);
+		if (strncmp(v->name, name, (size_t)(colon - name)) != 0 ||
+		    v->name[colon - name] != 0 || end == colon + 1 || *end)
+			continue;
+		if (axis < 0 || axis >= v->type.rank || v->type.dims[axis] >= 0)
+			return false;
+		x->axis = (int)axis;
+		x->symbol = stated_type(v).dims[axis];
+		x->input = x->symbol == PAI_DIM_UNKNOWN ? v : NULL;
+		return true;
+	}
+	return false;
+}
+
+pai_status pai_model_fix_dim(pai_model *m, const char *name, int64_t size)
+{
+	fixing x = {.symbol = pai_dim_symbol(m->ctx, name), .size = size};
+	if (size < 0)
+		return pai_fail(m->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"a dimension cannot have the size %lld", (long long)size);
+	(void)find_axis(m, name, &x);
+	PAI_TRY(pai_graph_walk(m->graph, fix_graph, &x));
+	if (!x.hits)
+		return pai_fail(m->ctx, PAI_E_unknown_name, pai_at_nothing(),
+				"the model has no free dimension \"%s\"",
+				pai_escape(m->arena, name));
+	m->epoch++;
 	return PAI_OK;
 }
