@@ -178,7 +178,7 @@ pai_status text_function_doc(text_in *t, pai_function *f)
 static pai_status find(text_in *t, enum text_subject_id who, const char *name, pai_model *m,
 		       pai_graph *g, text_node_notes *node, const void ***origin, pai_props **props)
 {
-	pai_value *v = name && g ? pai_map_get(g->names, name) : NULL;
+	pai_value *v = name ? pai_map_get(g->names, name) : NULL;
 	text_attr_note note = {name, who == TEXT_TENSOR, NULL};
 	*props = NULL;
 	switch (who) {
@@ -214,12 +214,14 @@ static pai_status find(text_in *t, enum text_subject_id who, const char *name, p
 		PAI_PUSH(t->arena, node->attrs, note);
 		*origin = &node->attrs.at[node->attrs.n - 1].origin;
 		return PAI_OK;
-	case TEXT_VALUE:
+	case TEXT_VALUE: /* perhaps one that comes later */
+		*origin = &(v ? v : pai_graph_add_value(g, name))->origin;
+		return PAI_OK;
 	case TEXT_INIT:
-		if (!v || (who == TEXT_INIT && !v->init))
+		if (!v || !v->init)
 			return text_fail(t, PAI_E_text_annotation, "the graph has no %s \"%.80s\"",
 					 subjects[who].name, name);
-		*origin = who == TEXT_INIT ? &v->init->origin : &v->origin;
+		*origin = &v->init->origin;
 		return PAI_OK;
 	}
 	return PAI_OK;

@@ -131,8 +131,10 @@ static void line(out *o)
 
 /* ---- annotations ---- */
 
+/* On a line of its own. */
 static void note_head(out *o, enum text_subject_id who, const char *name, const char *key)
 {
+	line(o);
 	puts_(o, "#@ ");
 	puts_(o, text_subject_name(who));
 	puts_(o, " ");
@@ -159,22 +161,19 @@ static void note_props(out *o, enum text_subject_id who, const pai_props *props)
 		put_quoted(o, props->at[i].value, strlen(props->at[i].value), true);
 	}
 	puts_(o, "]");
-	line(o);
 }
 
-/* Doc string and rest. What is said stands on lines of its own, before what follows. */
+/* Doc string and rest. */
 static void note_origin(out *o, enum text_subject_id who, const char *name, const void *origin)
 {
 	const char *rest = text_rest(o->scratch, who, origin), *doc = text_doc(who, origin);
 	if (rest) {
 		note_head(o, who, name, "rest");
 		put_string(o, rest);
-		line(o);
 	}
 	if (doc && who != TEXT_MODEL && who != TEXT_FUNCTION) {
 		note_head(o, who, name, "doc_string");
 		put_quoted(o, doc, strlen(doc), true);
-		line(o);
 	}
 }
 
@@ -503,13 +502,13 @@ static void put_nodes(out *o, const pai_graph *g)
 {
 	puts_(o, "{");
 	o->depth++;
-	line(o);
+	if (!g->outer && !g->function)
+		note_origin(o, TEXT_MODEL, NULL, g->model->origin);
 	graph_notes(o, g);
 	for (int i = 0; i < g->nodes.n; i++) {
 		node_notes(o, g->nodes.at[i]);
+		line(o);
 		put_node(o, g->nodes.at[i]);
-		if (i + 1 < g->nodes.n)
-			line(o);
 	}
 	o->depth--;
 	line(o);
@@ -722,7 +721,6 @@ static void put_model(out *o, const pai_model *m)
 		put_string(o, m->props.at[i].value);
 	}
 	puts_(o, m->props.n ? "]\n>\n" : "\n>\n");
-	note_origin(o, TEXT_MODEL, NULL, m->origin);
 	put_graph(o, m->graph);
 	puts_(o, "\n");
 	for (int i = 0; i < m->functions.n; i++)
