@@ -6,6 +6,7 @@
  * up when the graph is complete, since they may be values of a graph around.
  */
 #include "compiler/text.h"
+#include "schemas/onnx.pb-c.h"
 #include <string.h>
 
 typedef struct named { /* a declaration: type name */
@@ -108,6 +109,18 @@ static pai_status inputs(parser *p, pai_graph *g)
 	return text_match(&p->t, ')');
 }
 
+/* A value that the file says something about, which its origin records. */
+static void inner_value(parser *p, pai_graph *g, const named *d)
+{
+	pai_value *v = own(g, d->name);
+	Onnx__ValueInfoProto *info = PAI_NEW(p->t.arena, Onnx__ValueInfoProto);
+	onnx__value_info_proto__init(info);
+	info->name = (char *)(uintptr_t)v->name;
+	v->origin = info;
+	if (d->type.kind != PAI_TYPE_UNKNOWN)
+		v->type = d->type;
+}
+
 /* < type name, type name = {...}, ... > : types of values inside, and initialisers. */
 static pai_status values(parser *p, pai_graph *g)
 {
@@ -120,10 +133,8 @@ static pai_status values(parser *p, pai_graph *g)
 			return text_fail(&p->t, PAI_E_text_name, "a value needs a name here");
 		if (!g->function && text_accept(&p->t, '='))
 			PAI_TRY(initializer(p, g, &d));
-		else if (d.type.kind != PAI_TYPE_UNKNOWN)
-			own(g, d.name)->type = d.type;
 		else
-			own(g, d.name);
+			inner_value(p, g, &d);
 	} while (text_accept(&p->t, ','));
 	return text_match(&p->t, '>');
 }
