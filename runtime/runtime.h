@@ -316,33 +316,91 @@ typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in op
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */
 PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
 
+/* ---- initializers.c: contents of weights that a model leaves to us ---- */
+
+/* Fills an initialiser by name: zeros, ones, he_normal, he_uniform, xavier_normal, xavier_uniform,
+ * lecun_normal, lecun_uniform. Fans are those of its first reader (Conv, ConvTranspose, Gemm,
+ * MatMul); drawn from (seed, its name), element by element, so the same for any machine. */
+PAI_API PAI_MUST_USE pai_status pai_initialize(pai_ctx *ctx, const pai_value *v, const char *how,
+					       float *out);
+
+/* ---- forms.c: from how a model infers to how it trains ---- */
+
+typedef struct pai_statistic { /* running statistics that a training step moves */
+	pai_value *init, *next; /* the initialiser, and the value that replaces it */
+} pai_statistic;
+
+/* Which initialisers move: globs, NULL: no word on it. */
+typedef struct pai_moving {
+	const char *freeze, *trainable;
+} pai_moving;
+bool pai_moves(const pai_moving *w, const char *initializer);
+/* Puts BatchNormalization and Dropout into training mode; a BatchNormalization whose statistics do
+ * not move stays as it is. */
+PAI_MUST_USE pai_status pai_training_forms(pai_model *m, const pai_moving *w, pai_statistic **out,
+					   int *n_out);
+
+/* ---- objective.c: a model with labels and a loss ---- */
+
+typedef struct pai_objective {
+	pai_model *model;  /* a copy with one input more, the labels; outputs: output (when it
+			    * infers), loss */
+	pai_value *output; /* what the loss is taken of */
+	pai_value *label, *loss;
+	pai_statistic *statistics; /* when it trains */
+	int n_statistics;
+} pai_objective;
+struct pai_session_options;
+PAI_MUST_USE pai_status pai_objective_new(pai_ctx *ctx, const pai_model *m,
+					  const struct pai_session_options *o, bool training,
+					  pai_objective *out);
+
 /* ---- session.c: a model under training ---- */
 
 typedef struct pai_session pai_session;
 
 typedef struct pai_session_options {
 	const pai_loss *loss;
-	const pai_item *loss_settings;
+	const pai_item *loss_settings;      /* NULL: defaults */
 	const pai_optimizer *optimizer;
-	const pai_item *optimizer_settings;
+	const pai_item *optimizer_settings; /* NULL: defaults */
 	const char *output;             /* NULL: the only one */
+	bool float_labels;              /* probabilities, for a loss of integer labels */
 	const char *freeze, *trainable; /* globs over initialisers; NULL: float initialisers that
-					 * a gradient reaches */
+					 * a gradient reaches, single numbers (rank 0) excepted */
 	pai_backend backend;
 	int threads;
 } pai_session_options;
 
 /* The model is not changed; pai_session_store writes the weights back. A factor of the learning
- * rate of a tensor stands in the metadata of the graph: key "pai.lr.<initialiser>". */
+ * rate of a tensor stands in the metadata of the graph, key "pai.lr.<initialiser>"; contents to be
+ * made at the start under "pai.init.<initialiser>" (a name of initializers.c). `m` must outlive the
+ * session. */
 PAI_API PAI_MUST_USE pai_status pai_session_new(pai_ctx *ctx, const pai_model *m,
 						const pai_session_options *o, pai_session **out);
 PAI_API void pai_session_free(pai_session *s);
-/* One step on a batch: inputs in the model's order, labels. *loss is that before the step. */
+/* One step on a batch: inputs in the model's order, labels (int64 or float). *loss is that before
+ * the step. NUMERIC when it is not finite; the weights are then those before the step. */
 PAI_API PAI_MUST_USE pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,
 						 const pai_tensor *labels, float *loss);
+/* The model as it infers, with the weights of now. *output is borrowed until the next call. */
+PAI_API PAI_MUST_USE pai_status pai_session_evaluate(pai_session *s,
+						     const pai_tensor *const *inputs,
+						     const pai_tensor *labels,
+						     const pai_tensor **output, float *loss);
 PAI_API void pai_session_set_lr(pai_session *s, float lr);
+PAI_API float pai_session_lr(const pai_session *s);
+/* Writes the weights into the initialisers of m, which has those of the session's model. */
 PAI_API PAI_MUST_USE pai_status pai_session_store(const pai_session *s, pai_model *m);
 PAI_API int64_t pai_session_parameters(const pai_session *s);
+/* Gradient of a trained initialiser in the last step, as many floats as it has elements; NULL: it
+ * is not trained. */
+PAI_API const float *pai_session_gradient(const pai_session *s, const char *initializer);
+/* Keeps, and later puts back, weights and running statistics. */
+PAI_API PAI_MUST_USE pai_status pai_session_keep(pai_session *s);
+PAI_API void pai_session_restore(pai_session *s); /* what was last kept */
+/* False where a weight is NaN or infinite; *name is its initialiser. */
+PAI_API bool pai_session_finite(const pai_session *s, const char **name);
 
 /* ---- train.c: the loop ---- */
 

@@ -1,0 +1,119 @@
+/* initializers.c -- contents of weights that a model leaves to us.
+ *
+ * For a layer y = W x with fan_in inputs and fan_out outputs of a neuron (He et al. 2015, Glorot
+ * and Bengio 2010, LeCun et al. 1998), variance of an element of W:
+ *
+ *     he 2 / fan_in,   xavier 2 / (fan_in + fan_out),   lecun 1 / fan_in
+ *
+ * A uniform one is drawn from [-sqrt(3 variance), sqrt(3 variance)).
+ */
+#include "runtime/runtime.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct initializer {
+	const char *name;
+	double numerator; /* variance = numerator / fans; 0: a constant */
+	double in, out;   /* fans = in * fan_in + out * fan_out */
+	bool uniform;
+	float constant;
+} initializer;
+
+static const initializer rows[] = {
+	{.name = "he_normal", .numerator = 2, .in = 1},
+	{.name = "he_uniform", .numerator = 2, .in = 1, .uniform = true},
+	{.name = "lecun_normal", .numerator = 1, .in = 1},
+	{.name = "lecun_uniform", .numerator = 1, .in = 1, .uniform = true},
+	{.name = "ones", .constant = 1},
+	{.name = "xavier_normal", .numerator = 2, .in = 1, .out = 1},
+	{.name = "xavier_uniform", .numerator = 2, .in = 1, .out = 1, .uniform = true},
+	{.name = "zeros"},
+};
+enum { N_ROWS = sizeof rows / sizeof rows[0] };
+
+static const char *row_name(const void *payload, int i)
+{
+	(void)payload;
+	return i < N_ROWS ? rows[i].name : NULL;
+}
+
+static const initializer *find(const char *name)
+{
+	for (int i = 0; i < N_ROWS; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+static const pai_node *first_reader(const pai_value *v, int *slot)
+{
+	for (int i = 0; i < v->graph->nodes.n; i++)
+		for (int k = 0; k < v->graph->nodes.at[i]->n_in; k++)
+			if (v->graph->nodes.at[i]->in[k] == v) {
+				*slot = k;
+				return v->graph->nodes.at[i];
+			}
+	return NULL;
+}
+
+static void fans(const pai_value *v, double *in, double *out)
+{
+	const int64_t *d = v->init->dims;
+	int rank = v->init->rank, slot = 0;
+	*in = *out = 1;
+	if (rank < 2)
+		return;
+	const pai_node *n = first_reader(v, &slot);
+	bool conv = n && pai_node_is(n, "Conv"), transpose = n && pai_node_is(n, "ConvTranspose");
+	double field = 1;
+	for (int i = 2; (conv || transpose) && i < rank; i++)
+		field *= (double)d[i];
+	if (conv) { /* [M, C/group, k...] */
+		*in = (double)d[1] * field;
+		*out = (double)d[0] * field / (double)pai_node_int(n, "group", 1);
+	} else if (transpose) { /* [C, M/group, k...] */
+		*in = (double)d[0] * field / (double)pai_node_int(n, "group", 1);
+		*out = (double)d[1] * field;
+	} else { /* [in, out]; Gemm with transB: [out, in] */
+		bool swap = n && pai_node_is(n, "Gemm") &&
+			    pai_node_int(n, slot == 0 ? "transA" : "transB", 0) != (slot == 0);
+		*in = (double)d[swap ? rank - 1 : rank - 2];
+		*out = (double)d[swap ? rank - 2 : rank - 1];
+	}
+}
+
+/* FNV-1a: each tensor has a stream of its own that does not depend on its place in the file. */
+static uint64_t stream_of(const char *name)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
+	return h;
+}
+
+pai_status pai_initialize(pai_ctx *ctx, const pai_value *v, const char *how, float *out)
+{
+	const initializer *row = find(how);
+	if (!row) {
+		const char *near = pai_nearest(how, row_name, NULL);
+		return pai_fail(ctx, PAI_E_bad_metadata, pai_at_value(v),
+				"pai.init: unknown initialisation \"%s\"%s%s", how,
+				near ? "; nearest: " : "", near ? near : "");
+	}
+	int64_t n = pai_tensor_nelem(v->init);
+	double in, out_fan;
+	fans(v, &in, &out_fan);
+	double spread = row->in * in + row->out * out_fan;
+	float deviation = spread > 0 ? (float)sqrt(row->numerator / spread) : 0;
+	float bound = deviation * sqrtf(3);
+	pai_random r = pai_random_new(ctx->seed, stream_of(v->name), 0);
+	for (int64_t i = 0; i < n; i++) {
+		if (row->numerator == 0)
+			out[i] = row->constant;
+		else if (row->uniform)
+			out[i] = bound * (2 * pai_random_uniform(&r, (uint64_t)i) - 1);
+		else
+			out[i] = deviation * pai_random_normal(&r, (uint64_t)i);
+	}
+	return PAI_OK;
+}

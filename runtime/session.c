@@ -1,0 +1,544 @@
+/* session.c -- a model under training: one plan a step.
+ *
+ * Two copies of the model are made: one that trains (training forms, loss, gradients) and one that
+ * infers (output, loss). Both read their weights from the same flat array. Parameters lie in it one
+ * after another, ordered by learning-rate factor, each at a multiple of 64 bytes; gradients and
+ * optimiser states lie in arrays of the same layout, so a step of the optimiser is one loop for
+ * each factor. The update is the last step of the training plan and does nothing when the loss is
+ * not finite, so the weights are then still those before the step. Shapes are fixed in a plan; a
+ * batch of another size, such as the last one, gets a plan of its own.
+ */
+#include "runtime/run.h"
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	ALIGN = 16,      /* floats: 64 bytes */
+	CHUNK = 1 << 14, /* floats one thread updates at a time */
+	PLANS = 8,
+};
+
+typedef struct parameter {
+	const char *name;
+	pai_value *init, *gradient; /* in the training copy */
+	float lr_factor;
+	size_t at, n; /* floats, in the flat arrays */
+} parameter;
+
+typedef struct moving { /* a running statistic */
+	const char *name;
+	pai_value *init, *next;
+	float *now, *then; /* of before and after a step */
+	size_t n;
+} moving;
+
+typedef struct shaped_plan {
+	pai_plan *plan;
+	pai_tensor *inputs; /* type and shape of each, labels last */
+} shaped_plan;
+
+typedef struct half { /* the copy that trains, or the one that infers */
+	pai_objective objective;
+	int n_inputs; /* labels included */
+	pai_plan_options options;
+	shaped_plan plans[PLANS];
+	int n_plans;
+} half;
+
+struct pai_session {
+	pai_ctx *ctx;
+	pai_arena *arena;
+	pai_session_options options;
+	half train, infer;
+	parameter *parameters; /* by place in the flat arrays */
+	int n_parameters;
+	moving *statistics;
+	int n_statistics;
+	size_t n; /* floats in each flat array */
+	float *weights, *gradients, *states[4], *kept, *kept_statistics;
+	double *settings; /* of the optimiser, after lr */
+	double lr;
+	uint64_t steps;
+	float loss;
+};
+
+static pai_status no_memory(pai_session *s, size_t nbytes)
+{
+	return pai_fail(s->ctx, PAI_E_memory, pai_at_nothing(), "%zu bytes for training", nbytes);
+}
+
+static pai_status zeros(pai_session *s, size_t n, float **out)
+{
+	*out = pai_arena_bulk(s->arena, (n ? n : 1) * sizeof(float));
+	if (!*out)
+		return no_memory(s, n * sizeof(float));
+	memset(*out, 0, n * sizeof(float));
+	return PAI_OK;
+}
+
+static const char *property(const pai_session *s, const char *prefix, const char *name)
+{
+	return pai_prop_get(&s->train.objective.model->graph->props,
+			    pai_arena_printf(s->arena, "%s%s", prefix, name));
+}
+
+static pai_status lr_factor(pai_session *s, const pai_value *v, float *out)
+{
+	const char *text = property(s, "pai.lr.", v->name);
+	char *end;
+	*out = text ? strtof(text, &end) : 1;
+	if (text && (end == text || *end || !(*out >= 0) || isinf(*out)))
+		return pai_fail(s->ctx, PAI_E_bad_metadata, pai_at_value(v),
+				"pai.lr: \"%s\" is no factor of a learning rate", text);
+	return PAI_OK;
+}
+
+static bool is_statistic(const pai_session *s, const pai_value *v)
+{
+	for (int i = 0; i < s->train.objective.n_statistics; i++)
+		if (s->train.objective.statistics[i].init == v)
+			return true;
+	return false;
+}
+
+/* Floats that may move: arrays by default, single numbers only when they are asked for. */
+static bool is_candidate(const pai_session *s, const pai_value *v)
+{
+	const pai_moving moves = {s->options.freeze, s->options.trainable};
+	return v->init->dtype == PAI_FLOAT && v->init->nbytes && !is_statistic(s, v) &&
+	       (v->init->rank > 0 || s->options.trainable) && pai_moves(&moves, v->name);
+}
+
+/* Those of the candidates that a gradient reaches. */
+static pai_status find_parameters(pai_session *s)
+{
+	pai_model *m = s->train.objective.model;
+	pai_value **wrt = PAI_NEWS(s->arena, pai_value *, m->graph->inits.n + 1);
+	int n = 0;
+	for (int i = 0; i < m->graph->inits.n; i++)
+		if (is_candidate(s, m->graph->inits.at[i]))
+			wrt[n++] = m->graph->inits.at[i];
+	pai_value **gradients = PAI_NEWS(s->arena, pai_value *, n + 1);
+	PAI_TRY(pai_autodiff(m, 1, &s->train.objective.loss, NULL, n, wrt, gradients));
+	s->parameters = PAI_NEWS(s->arena, parameter, n + 1);
+	for (int i = 0; i < n; i++) {
+		if (!gradients[i])
+			continue;
+		parameter *p = &s->parameters[s->n_parameters++];
+		*p = (parameter){.name = wrt[i]->name, .init = wrt[i], .gradient = gradients[i]};
+		p->n = wrt[i]->init->nbytes / sizeof(float);
+		PAI_TRY(lr_factor(s, wrt[i], &p->lr_factor));
+	}
+	if (!s->n_parameters)
+		return pai_fail(s->ctx, PAI_E_nothing_to_train, pai_at_file(m->path),
+				"no gradient reaches any of its %d initialisers that may move", n);
+	return PAI_OK;
+}
+
+/* Parameters of one factor lie together, in the order of the file. */
+static void lay_out(pai_session *s)
+{
+	parameter *ordered = PAI_NEWS(s->arena, parameter, s->n_parameters);
+	int n = 0;
+	for (int i = 0; i < s->n_parameters; i++) {
+		float factor = s->parameters[i].lr_factor;
+		bool done = false;
+		for (int k = 0; k < i; k++)
+			done |= s->parameters[k].lr_factor == factor;
+		for (int k = i; k < s->n_parameters && !done; k++)
+			if (s->parameters[k].lr_factor == factor)
+				ordered[n++] = s->parameters[k];
+	}
+	s->parameters = ordered;
+	for (int i = 0; i < n; i++) {
+		ordered[i].at = s->n;
+		s->n += (ordered[i].n + ALIGN - 1) / ALIGN * ALIGN;
+	}
+}
+
+static pai_status fill(pai_session *s, const pai_value *v, float *to)
+{
+	const char *how = property(s, "pai.init.", v->name);
+	if (how)
+		return pai_initialize(s->ctx, v, how, to);
+	pai_copy(to, v->init->data, v->init->nbytes);
+	return PAI_OK;
+}
+
+static pai_status make_arrays(pai_session *s)
+{
+	PAI_TRY(zeros(s, s->n, &s->weights));
+	PAI_TRY(zeros(s, s->n, &s->gradients));
+	for (int i = 0; i < s->options.optimizer->n_states; i++)
+		PAI_TRY(zeros(s, s->n, &s->states[i]));
+	for (int i = 0; i < s->n_parameters; i++)
+		PAI_TRY(fill(s, s->parameters[i].init, s->weights + s->parameters[i].at));
+	const pai_objective *o = &s->train.objective;
+	s->statistics = PAI_NEWS(s->arena, moving, o->n_statistics + 1);
+	for (int i = 0; i < o->n_statistics; i++) {
+		pai_value *v = o->statistics[i].init;
+		moving *m = &s->statistics[s->n_statistics++];
+		*m = (moving){.name = v->name, .init = v, .next = o->statistics[i].next};
+		m->n = v->init->nbytes / sizeof(float);
+		PAI_TRY(zeros(s, m->n, &m->then));
+		for (int k = 0; k < i && !m->now; k++) /* two nodes may share one */
+			m->now = s->statistics[k].init == v ? s->statistics[k].now : NULL;
+		if (m->now)
+			continue;
+		PAI_TRY(zeros(s, m->n, &m->now));
+		PAI_TRY(fill(s, v, m->now));
+	}
+	return PAI_OK;
+}
+
+typedef struct bindings {
+	pai_value **values;
+	void **data;
+	int n;
+} bindings;
+
+static void bind(bindings *b, pai_value *v, void *data)
+{
+	for (int i = 0; i < b->n; i++)
+		if (b->values[i] == v)
+			return;
+	b->values[b->n] = v;
+	b->data[b->n++] = data;
+}
+
+static bindings bindings_new(pai_session *s)
+{
+	int room = 2 * s->n_parameters + 2 * s->n_statistics + 1;
+	return (bindings){PAI_NEWS(s->arena, pai_value *, room), PAI_NEWS(s->arena, void *, room),
+			  0};
+}
+
+static void set_options(pai_session *s, half *h, const bindings *b)
+{
+	h->options = (pai_plan_options){
+		.backend = s->options.backend,
+		.threads = s->options.threads,
+		.n_bound = b->n,
+		.bound = b->values,
+		.bound_data = b->data,
+	};
+	pai_value *const *inputs;
+	h->n_inputs = pai_model_inputs(h->objective.model, &inputs);
+}
+
+static void bind_all(pai_session *s)
+{
+	bindings t = bindings_new(s), i = bindings_new(s);
+	const pai_graph *g = s->infer.objective.model->graph;
+	for (int k = 0; k < s->n_parameters; k++) {
+		const parameter *p = &s->parameters[k];
+		bind(&t, p->init, s->weights + p->at);
+		bind(&t, p->gradient, s->gradients + p->at);
+		bind(&i, pai_graph_value(g, p->name), s->weights + p->at);
+	}
+	for (int k = 0; k < s->n_statistics; k++) {
+		const moving *m = &s->statistics[k];
+		bind(&t, m->init, m->now);
+		bind(&t, m->next, m->then);
+		bind(&i, pai_graph_value(g, m->name), m->now);
+	}
+	bind(&t, s->train.objective.loss, &s->loss);
+	set_options(s, &s->train, &t);
+	set_options(s, &s->infer, &i);
+}
+
+/* Gradients must be what the arrays are laid out for. */
+static pai_status check_gradients(pai_session *s)
+{
+	for (int i = 0; i < s->n_parameters; i++) {
+		const pai_type *w = &s->parameters[i].init->type,
+			       *g = &s->parameters[i].gradient->type;
+		bool fits = g->dtype == PAI_FLOAT && (g->rank < 0 || g->rank == w->rank);
+		for (int k = 0; fits && k < g->rank; k++)
+			fits = g->dims[k] < 0 || g->dims[k] == w->dims[k];
+		if (!fits)
+			return pai_fail(s->ctx, PAI_E_internal, pai_at_value(s->parameters[i].init),
+					"its gradient has another type or shape");
+	}
+	return PAI_OK;
+}
+
+static void read_settings(pai_session *s)
+{
+	const pai_optimizer *o = s->options.optimizer;
+	const pai_item defaults = {.name = o->name};
+	const pai_item *item =
+		s->options.optimizer_settings ? s->options.optimizer_settings : &defaults;
+	int n = 0;
+	while (o->options[n].name)
+		n++;
+	s->settings = PAI_NEWS(s->arena, double, n);
+	s->lr = pai_item_float(item, o->options, "lr");
+	for (int i = 1; i < n; i++) {
+		const char *key = o->options[i].name;
+		bool is_bool = o->options[i].type == PAI_OPT_BOOL;
+		s->settings[i - 1] = is_bool ? pai_item_bool(item, o->options, key)
+					     : pai_item_float(item, o->options, key);
+	}
+}
+
+static pai_status build(pai_session *s, const pai_model *m)
+{
+	assert(s->options.optimizer->n_states <= (int)(sizeof s->states / sizeof s->states[0]));
+	PAI_TRY(pai_objective_new(s->ctx, m, &s->options, true, &s->train.objective));
+	PAI_TRY(pai_objective_new(s->ctx, m, &s->options, false, &s->infer.objective));
+	PAI_TRY(find_parameters(s));
+	PAI_TRY(check_gradients(s));
+	lay_out(s);
+	PAI_TRY(make_arrays(s));
+	bind_all(s);
+	read_settings(s);
+	return PAI_OK;
+}
+
+pai_status pai_session_new(pai_ctx *ctx, const pai_model *m, const pai_session_options *o,
+			   pai_session **out)
+{
+	pai_arena *a = pai_arena_new(ctx);
+	pai_session *s = PAI_NEW(a, pai_session);
+	s->ctx = ctx;
+	s->arena = a;
+	s->options = *o;
+	pai_status status = build(s, m);
+	if (status != PAI_OK) {
+		pai_session_free(s);
+		return status;
+	}
+	*out = s;
+	return PAI_OK;
+}
+
+static void free_half(half *h)
+{
+	for (int i = 0; i < h->n_plans; i++)
+		pai_plan_free(h->plans[i].plan);
+	pai_model_free(h->objective.model);
+}
+
+void pai_session_free(pai_session *s)
+{
+	if (!s)
+		return;
+	free_half(&s->train);
+	free_half(&s->infer);
+	pai_arena_free(s->arena);
+}
+
+static void update_range(const pai_session *s, const pai_hyper *h, size_t from, size_t to)
+{
+	float *state[sizeof s->states / sizeof s->states[0]] = {0};
+	for (int i = 0; i < s->options.optimizer->n_states; i++)
+		state[i] = s->states[i] + from;
+	s->options.optimizer->update(h, to - from, s->weights + from, s->gradients + from, state);
+}
+
+/* Elements [from, to): each is updated on its own, so threads do not change the result. */
+static void update(const pai_session *s, const pai_hyper *h, size_t from, size_t to, int threads)
+{
+	int64_t chunks = (int64_t)((to - from + CHUNK - 1) / CHUNK);
+#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && chunks > 4)
+	for (int64_t i = 0; i < chunks; i++) {
+		size_t start = from + (size_t)i * CHUNK;
+		update_range(s, h, start, start + CHUNK < to ? start + CHUNK : to);
+	}
+}
+
+/* The last step of the training plan. */
+static pai_status finish_step(void *args, pai_run *run)
+{
+	pai_session *s = args;
+	if (!isfinite(s->loss))
+		return pai_fail(s->ctx, PAI_E_not_finite, pai_at_nothing(),
+				"the loss of step %llu is %s", (unsigned long long)s->steps + 1,
+				isnan(s->loss) ? "NaN" : "infinite");
+	s->steps++;
+	for (int i = 0; i < s->n_statistics; i++)
+		pai_copy(s->statistics[i].now, s->statistics[i].then,
+			 s->statistics[i].n * sizeof(float));
+	for (int i = 0, k; i < s->n_parameters; i = k) {
+		float factor = s->parameters[i].lr_factor;
+		for (k = i; k < s->n_parameters && s->parameters[k].lr_factor == factor;)
+			k++;
+		pai_hyper h = {s->lr * (double)factor, s->steps, s->settings};
+		size_t to = k < s->n_parameters ? s->parameters[k].at : s->n;
+		update(s, &h, s->parameters[i].at, to, run->threads);
+	}
+	return PAI_OK;
+}
+
+static bool same_shape(const pai_tensor *a, const pai_tensor *b)
+{
+	return a->dtype == b->dtype && a->rank == b->rank &&
+	       memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank) == 0;
+}
+
+/* The plan for inputs of these shapes; made when there is none, in place of the newest when there
+ * are too many. */
+static pai_status plan_for(pai_session *s, half *h, const pai_tensor *const *in, pai_plan **out)
+{
+	for (int i = 0; i < h->n_plans; i++) {
+		bool same = true;
+		for (int k = 0; k < h->n_inputs && same; k++)
+			same = same_shape(&h->plans[i].inputs[k], in[k]);
+		if (same) {
+			*out = h->plans[i].plan;
+			return PAI_OK;
+		}
+	}
+	shaped_plan made = {.inputs = PAI_NEWS(s->arena, pai_tensor, h->n_inputs)};
+	for (int k = 0; k < h->n_inputs; k++) {
+		made.inputs[k] = *in[k];
+		made.inputs[k].dims = pai_arena_dup(s->arena, in[k]->dims,
+						    sizeof *in[k]->dims * (size_t)in[k]->rank);
+	}
+	PAI_TRY(pai_plan_new(s->ctx, h->objective.model->graph, h->n_inputs, in, &h->options,
+			     &made.plan));
+	if (h == &s->train)
+		pai_plan_append(made.plan, s->options.optimizer->name, finish_step, s);
+	if (h->n_plans == PLANS)
+		pai_plan_free(h->plans[--h->n_plans].plan);
+	h->plans[h->n_plans++] = made;
+	*out = made.plan;
+	return PAI_OK;
+}
+
+static pai_status run_half(pai_session *s, half *h, const pai_tensor *const *inputs,
+			   const pai_tensor *labels, const pai_tensor **outputs)
+{
+	const pai_tensor *few[16];
+	const pai_tensor **in =
+		h->n_inputs <= 16 ? few : PAI_NEWS(s->arena, const pai_tensor *, h->n_inputs);
+	pai_copy(in, inputs, sizeof *in * (size_t)(h->n_inputs - 1));
+	in[h->n_inputs - 1] = labels;
+	pai_plan *p;
+	PAI_TRY(plan_for(s, h, in, &p));
+	pai_plan_set_step(p, s->steps);
+	return pai_plan_run(p, in, outputs);
+}
+
+pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,
+			    const pai_tensor *labels, float *loss)
+{
+	const pai_tensor *outputs[1];
+	PAI_TRY(run_half(s, &s->train, inputs, labels, outputs));
+	*loss = s->loss;
+	return PAI_OK;
+}
+
+pai_status pai_session_evaluate(pai_session *s, const pai_tensor *const *inputs,
+				const pai_tensor *labels, const pai_tensor **output, float *loss)
+{
+	const pai_tensor *outputs[2];
+	PAI_TRY(run_half(s, &s->infer, inputs, labels, outputs));
+	*output = outputs[0];
+	*loss = *(const float *)outputs[1]->data;
+	return PAI_OK;
+}
+
+void pai_session_set_lr(pai_session *s, float lr)
+{
+	s->lr = (double)lr;
+}
+
+float pai_session_lr(const pai_session *s)
+{
+	return (float)s->lr;
+}
+
+int64_t pai_session_parameters(const pai_session *s)
+{
+	size_t n = 0;
+	for (int i = 0; i < s->n_parameters; i++)
+		n += s->parameters[i].n;
+	return (int64_t)n;
+}
+
+const float *pai_session_gradient(const pai_session *s, const char *initializer)
+{
+	for (int i = 0; i < s->n_parameters; i++)
+		if (strcmp(s->parameters[i].name, initializer) == 0)
+			return s->gradients + s->parameters[i].at;
+	return NULL;
+}
+
+static pai_status store_one(const pai_session *s, pai_model *m, pai_patch *p, const char *name,
+			    const float *from)
+{
+	pai_value *v = pai_graph_value(m->graph, name);
+	if (!v || !v->init)
+		return pai_fail(s->ctx, PAI_E_internal, pai_at_file(m->path),
+				"the model has no initialiser \"%s\"", name);
+	pai_tensor *t = pai_tensor_new(m->arena, PAI_FLOAT, v->init->rank, v->init->dims);
+	if (!t)
+		return pai_fail(s->ctx, PAI_E_memory, pai_at_value(v), "to store it");
+	pai_copy(t->data, from, t->nbytes);
+	pai_patch_set_init(p, v, t);
+	const char *key = pai_arena_printf(m->arena, "pai.init.%s", name);
+	if (pai_prop_get(&m->graph->props, key))
+		pai_patch_graph_prop(p, key, NULL); /* it has contents now */
+	return PAI_OK;
+}
+
+pai_status pai_session_store(const pai_session *s, pai_model *m)
+{
+	pai_patch *p = pai_patch_new(m->graph);
+	pai_patch_begin(p, NULL, "trained weights");
+	for (int i = 0; i < s->n_parameters; i++)
+		PAI_TRY(store_one(s, m, p, s->parameters[i].name,
+				  s->weights + s->parameters[i].at));
+	for (int i = 0; i < s->n_statistics; i++)
+		PAI_TRY(store_one(s, m, p, s->statistics[i].name, s->statistics[i].now));
+	pai_applied applied;
+	return pai_patch_apply(p, -1, &applied);
+}
+
+static size_t statistics_size(const pai_session *s)
+{
+	size_t n = 0;
+	for (int i = 0; i < s->n_statistics; i++)
+		n += s->statistics[i].n;
+	return n;
+}
+
+pai_status pai_session_keep(pai_session *s)
+{
+	if (!s->kept) {
+		PAI_TRY(zeros(s, statistics_size(s), &s->kept_statistics));
+		PAI_TRY(zeros(s, s->n, &s->kept));
+	}
+	pai_copy(s->kept, s->weights, s->n * sizeof(float));
+	float *to = s->kept_statistics;
+	for (int i = 0; i < s->n_statistics; to += s->statistics[i++].n)
+		pai_copy(to, s->statistics[i].now, s->statistics[i].n * sizeof(float));
+	return PAI_OK;
+}
+
+void pai_session_restore(pai_session *s)
+{
+	if (!s->kept)
+		return;
+	pai_copy(s->weights, s->kept, s->n * sizeof(float));
+	const float *from = s->kept_statistics;
+	for (int i = 0; i < s->n_statistics; from += s->statistics[i++].n)
+		pai_copy(s->statistics[i].now, from, s->statistics[i].n * sizeof(float));
+}
+
+bool pai_session_finite(const pai_session *s, const char **name)
+{
+	for (int i = 0; i < s->n_parameters; i++) {
+		const float *w = s->weights + s->parameters[i].at;
+		for (size_t k = 0; k < s->parameters[i].n; k++)
+			if (!isfinite(w[k])) {
+				*name = s->parameters[i].name;
+				return false;
+			}
+	}
+	return true;
+}
