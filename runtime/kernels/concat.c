@@ -1,4 +1,5 @@
 /* concat.c -- Concat and Split: boxes that lie one behind the other along an axis. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/move.h"
 
 /* Copies a whole tensor to or from a slab of a larger one that starts at `offset` of the axis. */
@@ -65,6 +66,46 @@ static pai_status concat(pai_call *c)
 
 const pai_kernel pai_kernel_concat = {.run = concat};
 
+/* Sizes along the axis of all inputs as an operand; a constant where they are known. */
+static pai_value *sizes_along(pai_grad *g, const pai_node *n, int64_t axis)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_arena *a = n->graph->model->arena;
+	int64_t *sizes = PAI_NEWS(a, int64_t, n->n_in);
+	pai_value **parts = PAI_NEWS(a, pai_value *, n->n_in);
+	bool known = true;
+	for (int i = 0; i < n->n_in; i++) {
+		const pai_type *t = &n->in[i]->type;
+		int64_t at = axis < 0 ? axis + t->rank : axis;
+		sizes[i] = t->rank > at && at >= 0 ? t->dims[at] : -1;
+		known = known && sizes[i] >= 0;
+	}
+	if (known)
+		return pai_grad_ints(g, n, n->n_in, sizes);
+	for (int i = 0; i < n->n_in; i++) {
+		parts[i] = PAI_OP1(p, "Shape", "size", n->in[i]);
+		pai_patch_set_int(p, parts[i]->producer, "start", axis);
+		if (axis != -1)
+			pai_patch_set_int(p, parts[i]->producer, "end", axis + 1);
+	}
+	pai_value *all = pai_patch_op(p, "Concat", "sizes", n->n_in, parts);
+	pai_patch_set_int(p, all->producer, "axis", 0);
+	return all;
+}
+
+/* dX_k = the part of dY that X_k became */
+pai_status pai_grad_concat(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	int64_t axis = pai_node_int(n, "axis", 1);
+	pai_value *in[2] = {dy[0], sizes_along(g, n, axis)};
+	pai_node *parts = pai_patch_node(p, "", "Split", "grad", 2, in, n->n_in);
+	pai_patch_set_int(p, parts, "axis", axis);
+	for (int i = 0; i < n->n_in; i++)
+		dx[i] = parts->out[i];
+	return PAI_OK;
+}
+
 /* Sizes of the parts along the axis: given, or equal (the last may be smaller where the operator
  * has num_outputs). parts holds c->n_out sizes. */
 static pai_status split_sizes(pai_call *c, int64_t whole, int64_t *parts)
@@ -130,3 +171,30 @@ static pai_status split(pai_call *c)
 }
 
 const pai_kernel pai_kernel_split = {.run = split};
+
+/* dX = all dY one behind the other; zeros for a part that nothing flows into */
+pai_status pai_grad_split(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_arena *a = n->graph->model->arena;
+	pai_value **parts = PAI_NEWS(a, pai_value *, n->n_out);
+	for (int i = 0; i < n->n_out; i++) {
+		parts[i] = dy[i];
+		if (dy[i])
+			continue;
+		if (!n->out[i])
+			return pai_fail(n->graph->model->ctx, PAI_E_no_gradient,
+					pai_at_output(n, i), "is omitted; its size is not known");
+		int64_t one = 1;
+		pai_tensor *zero = pai_tensor_new(a, n->in[0]->type.dtype, 1, &one);
+		if (!zero)
+			return pai_fail(n->graph->model->ctx, PAI_E_memory, pai_at_node(n),
+					"for its gradient");
+		pai_tensor_set(zero, 0, 0);
+		parts[i] = PAI_OP1(p, "ConstantOfShape", "zeros", pai_grad_shape(g, n, n->out[i]));
+		pai_patch_set_tensor(p, parts[i]->producer, "value", zero);
+	}
+	dx[0] = pai_patch_op(p, "Concat", "grad", n->n_out, parts);
+	pai_patch_set_int(p, dx[0]->producer, "axis", pai_node_int(n, "axis", 0));
+	return PAI_OK;
+}

@@ -1,6 +1,7 @@
 /* conv.c -- Conv, ConvTranspose and the two adjoints of Conv. The numbers are made in conv_core.c;
  * ConvTranspose is the adjoint of Conv with respect to its image, so all four share one geometry.
  */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/window.h"
 #include <string.h>
 
@@ -172,3 +173,101 @@ static pai_status conv_grad_w(pai_call *c)
 }
 
 const pai_kernel pai_kernel_conv_grad_w = {.run = conv_grad_w};
+
+/* Sum over everything but the channels. */
+static pai_status bias_grad(pai_grad *g, const pai_node *n, pai_value *dy, pai_value **out)
+{
+	int rank;
+	int64_t axes[PAI_MAX_RANK] = {0};
+	PAI_TRY(pai_grad_rank(g, n, n->in[1], &rank));
+	for (int i = 2; i < rank; i++)
+		axes[i - 1] = i;
+	pai_patch *p = pai_grad_patch(g);
+	*out = PAI_OP2(p, "ReduceSum", "grad", dy, pai_grad_ints(g, n, rank - 1, axes));
+	pai_patch_set_int(p, (*out)->producer, "keepdims", 0);
+	return PAI_OK;
+}
+
+/* dX = adjoint over the image, dW = adjoint over the weights (see internal.def), dB = sum of dY */
+pai_status pai_grad_conv(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_value *x = n->in[0], *w = n->in[1];
+	if (pai_grad_wanted(g, n, 0))
+		dx[0] = pai_grad_internal(g, "ConvGradX", 3,
+					  (pai_value *[]){dy[0], w, pai_grad_shape(g, n, x)}, n);
+	if (pai_grad_wanted(g, n, 1))
+		dx[1] = pai_grad_internal(g, "ConvGradW", 3,
+					  (pai_value *[]){dy[0], x, pai_grad_shape(g, n, w)}, n);
+	if (pai_node_in(n, 2) && pai_grad_wanted(g, n, 2))
+		PAI_TRY(bias_grad(g, n, dy[0], &dx[2]));
+	return PAI_OK;
+}
+
+/* The attributes of the Conv whose adjoint a ConvTranspose is: pads spelled out, and shortened at
+ * the end by the output padding where that would make room for another window. */
+static pai_status adjoint_attributes(pai_grad *g, const pai_node *n, pai_node *to)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_ctx *ctx = n->graph->model->ctx;
+	const pai_type *x = &n->in[0]->type, *y = &n->out[0]->type, *w = &n->in[1]->type;
+	const int64_t *stride, *dilation, *more, *pads, *shape;
+	int rank, has_stride = pai_node_ints(n, "strides", &stride);
+	PAI_TRY(pai_grad_rank(g, n, n->in[1], &rank));
+	rank -= 2;
+	int has_dilation = pai_node_ints(n, "dilations", &dilation);
+	int has_more = pai_node_ints(n, "output_padding", &more);
+	int has_pads = pai_node_ints(n, "pads", &pads);
+	const char *mode = pai_node_string(n, "auto_pad", "NOTSET");
+	bool same = strncmp(mode, "SAME", 4) == 0;
+	bool by_shape = pai_node_ints(n, "output_shape", &shape) > 0;
+	int64_t out[2 * PAI_MAX_RANK];
+	for (int i = 0; i < rank; i++) {
+		int64_t s = has_stride > i ? stride[i] : 1, extra = has_more > i ? more[i] : 0;
+		int64_t d = has_dilation > i ? dilation[i] : 1, begin = 0, end = 0;
+		bool known = w->dims[2 + i] >= 0 &&
+			     (!by_shape || (x->rank == rank + 2 && y->rank == rank + 2 &&
+					    x->dims[2 + i] >= 0 && y->dims[2 + i] >= 0));
+		if (!known)
+			return pai_fail(ctx, PAI_E_no_gradient, pai_at_node(n),
+					"the sizes its padding follows from are not known");
+		int64_t extent = (w->dims[2 + i] - 1) * d + 1, total = extent + extra - s;
+		if (by_shape)
+			total += x->dims[2 + i] * s - y->dims[2 + i];
+		if (same || by_shape) {
+			begin = strcmp(mode, "SAME_UPPER") == 0 ? total / 2 : total - total / 2;
+			end = total - begin;
+		} else if (strcmp(mode, "VALID") != 0 && has_pads == 2 * rank) {
+			begin = pads[i];
+			end = pads[rank + i];
+		}
+		out[i] = begin;
+		out[rank + i] = extra >= s ? end - extra : end;
+	}
+	pai_patch_set_ints(p, to, "pads", 2 * rank, out);
+	if (has_stride == rank)
+		pai_patch_set_ints(p, to, "strides", rank, stride);
+	if (has_dilation == rank)
+		pai_patch_set_ints(p, to, "dilations", rank, dilation);
+	pai_patch_set_int(p, to, "group", pai_node_int(n, "group", 1));
+	return PAI_OK;
+}
+
+/* ConvTranspose is the adjoint of a Conv over its image, so dX is that Conv of dY, and dW its
+ * adjoint over the weights with X in the place of the Conv's output. */
+pai_status pai_grad_conv_transpose(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				   pai_value **dx)
+{
+	pai_value *x = n->in[0], *w = n->in[1];
+	if (pai_grad_wanted(g, n, 0)) {
+		dx[0] = PAI_OP2(pai_grad_patch(g), "Conv", "grad", dy[0], w);
+		PAI_TRY(adjoint_attributes(g, n, dx[0]->producer));
+	}
+	if (pai_grad_wanted(g, n, 1)) {
+		dx[1] = pai_grad_internal(g, "ConvGradW", 3,
+					  (pai_value *[]){x, dy[0], pai_grad_shape(g, n, w)}, NULL);
+		PAI_TRY(adjoint_attributes(g, n, dx[1]->producer));
+	}
+	if (pai_node_in(n, 2) && pai_grad_wanted(g, n, 2))
+		PAI_TRY(bias_grad(g, n, dy[0], &dx[2]));
+	return PAI_OK;
+}

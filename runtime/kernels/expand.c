@@ -1,4 +1,5 @@
 /* expand.c -- Expand: a copy whose source does not move along the dims it repeats. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/move.h"
 
 static pai_status expand(pai_call *c)
@@ -34,3 +35,10 @@ static pai_status expand(pai_call *c)
 }
 
 const pai_kernel pai_kernel_expand = {.run = expand};
+
+/* dX = dY summed over what was repeated */
+pai_status pai_grad_expand(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	dx[0] = pai_grad_sum_to(g, n, dy[0], n->out[0], n->in[0]);
+	return PAI_OK;
+}

@@ -1,4 +1,5 @@
 /* gather.c -- Gather and its adjoint, which adds rows back where they were taken from. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/gemm.h"
 #include <string.h>
 
@@ -118,3 +119,11 @@ static pai_status gather_grad(pai_call *c)
 }
 
 const pai_kernel pai_kernel_gather_grad = {.run = gather_grad};
+
+/* dX[.., indices[j], ..] += dY[.., j, ..] */
+pai_status pai_grad_gather(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_value *in[3] = {dy[0], n->in[1], pai_grad_shape(g, n, n->in[0])};
+	dx[0] = pai_grad_internal(g, "GatherGrad", 3, in, n);
+	return PAI_OK;
+}

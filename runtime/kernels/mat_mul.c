@@ -1,4 +1,5 @@
 /* mat_mul.c -- MatMul and Gemm. Both are loops around pai_gemm; transposes are strides. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/gemm.h"
 #include <string.h>
 
@@ -131,6 +132,91 @@ static pai_status mat_mul(pai_call *c)
 
 const pai_kernel pai_kernel_mat_mul = {.run = mat_mul};
 
+/* The last two axes exchanged. */
+static pai_value *transposed(pai_patch *p, pai_value *v, int rank)
+{
+	int64_t perm[PAI_MAX_RANK];
+	for (int i = 0; i < rank; i++)
+		perm[i] = i < rank - 2 ? i : 2 * rank - 3 - i;
+	pai_value *t = PAI_OP1(p, "Transpose", "transposed", v);
+	pai_patch_set_ints(p, t->producer, "perm", rank, perm);
+	return t;
+}
+
+static pai_value *with_axis(pai_grad *g, const pai_node *n, pai_value *v, int64_t axis)
+{
+	return PAI_OP2(pai_grad_patch(g), "Unsqueeze", "with_axis", v,
+		       pai_grad_ints(g, n, 1, &axis));
+}
+
+/* op(a) op(b) with factor alpha, matrices */
+static pai_value *product_of(pai_patch *p, float alpha, pai_value *a, bool trans_a, pai_value *b,
+			     bool trans_b)
+{
+	pai_value *y = PAI_OP2(p, "Gemm", "grad", a, b);
+	pai_patch_set_int(p, y->producer, "transA", trans_a);
+	pai_patch_set_int(p, y->producer, "transB", trans_b);
+	pai_patch_set_float(p, y->producer, "alpha", alpha);
+	return y;
+}
+
+/* Nothing was repeated: the axes before the matrix are the same in an operand and the result. */
+static bool same_batch(const pai_value *y, const pai_value *operand)
+{
+	bool same = operand->type.rank >= 2 && y->type.rank == operand->type.rank;
+	for (int i = 0; same && i < y->type.rank - 2; i++)
+		same = pai_dim_equal(y->type.dims[i], operand->type.dims[i]);
+	return same;
+}
+
+/* Y = A B:  dA = dY B^T, dB = A^T dY, summed over the batches that broadcasting repeated. A 1-D A
+ * is a row and a 1-D B a column. */
+pai_status pai_grad_mat_mul(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *a = n->in[0], *b = n->in[1], *up = dy[0];
+	int ra, rb;
+	PAI_TRY(pai_grad_rank(g, n, a, &ra));
+	PAI_TRY(pai_grad_rank(g, n, b, &rb));
+	int ry = (ra > rb ? ra : rb) < 2 ? 2 : ra > rb ? ra : rb; /* rank of dY as matrices */
+	if (rb == 1) {
+		b = with_axis(g, n, b, -1);
+		up = with_axis(g, n, up, -1);
+	}
+	if (ra == 1) {
+		a = with_axis(g, n, a, 0);
+		up = with_axis(g, n, up, -2);
+	}
+	int ma = ra < 2 ? 2 : ra, mb = rb < 2 ? 2 : rb;
+	if (pai_grad_wanted(g, n, 0)) {
+		pai_value *da = ry == 2 ? product_of(p, 1, up, false, b, true)
+					: PAI_OP2(p, "MatMul", "grad", up, transposed(p, b, mb));
+		dx[0] = same_batch(n->out[0], n->in[0]) ? da
+							: pai_grad_sum_to(g, n, da, NULL, n->in[0]);
+	}
+	if (!pai_grad_wanted(g, n, 1))
+		return PAI_OK;
+	pai_value *db;
+	if (mb == 2) { /* one matrix for the whole batch: one tall product sums over it */
+		pai_value *flat_a = a, *flat_up = up;
+		if (ma > 2) {
+			flat_a = PAI_OP1(p, "Flatten", "rows", a);
+			flat_up = PAI_OP1(p, "Flatten", "rows", up);
+			pai_patch_set_int(p, flat_a->producer, "axis", ma - 1);
+			pai_patch_set_int(p, flat_up->producer, "axis", ry - 1);
+		}
+		db = product_of(p, 1, flat_a, true, flat_up, false);
+	} else {
+		db = PAI_OP2(p, "MatMul", "grad", transposed(p, a, ma), up);
+	}
+	if (rb == 1)
+		db = PAI_OP2(p, "Reshape", "grad", db, pai_grad_shape(g, n, n->in[1]));
+	dx[1] = mb == 2 || same_batch(n->out[0], n->in[1])
+			? db
+			: pai_grad_sum_to(g, n, db, NULL, n->in[1]);
+	return PAI_OK;
+}
+
 /* Strides of C over [M, N]; false where it does not broadcast to it. */
 static bool addend_strides(const pai_tensor *t, int64_t m, int64_t n, int64_t *row, int64_t *column)
 {
@@ -230,3 +316,25 @@ static pai_status gemm(pai_call *c)
 }
 
 const pai_kernel pai_kernel_gemm = {.run = gemm};
+
+/* Y = alpha A' B' + beta C:  dA' = alpha dY B'^T, dB' = alpha A'^T dY, dC = beta dY summed to C */
+pai_status pai_grad_gemm(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *a = n->in[0], *b = n->in[1], *addend = pai_node_in(n, 2), *up = dy[0];
+	bool trans_a = pai_node_int(n, "transA", 0), trans_b = pai_node_int(n, "transB", 0);
+	float alpha = pai_node_float(n, "alpha", 1), beta = pai_node_float(n, "beta", 1);
+	if (pai_grad_wanted(g, n, 0))
+		dx[0] = trans_a ? product_of(p, alpha, b, trans_b, up, true)
+				: product_of(p, alpha, up, false, b, !trans_b);
+	if (pai_grad_wanted(g, n, 1))
+		dx[1] = trans_b ? product_of(p, alpha, up, true, a, trans_a)
+				: product_of(p, alpha, a, !trans_a, up, false);
+	if (addend && pai_grad_wanted(g, n, 2)) {
+		if (beta != 1)
+			up = PAI_OP2(p, "Mul", "grad", up,
+				     pai_grad_scalar(g, n, n->out[0]->type.dtype, beta));
+		dx[2] = pai_grad_sum_to(g, n, up, n->out[0], addend);
+	}
+	return PAI_OK;
+}

@@ -4,6 +4,7 @@
  * A place that no input element stands behind (mode constant) is -1. Negative pads crop; the maps
  * do not care. The adjoint adds along the same maps.
  */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/gemm.h"
 #include <string.h>
 
@@ -227,3 +228,42 @@ static pai_status pad_grad(pai_call *c)
 }
 
 const pai_kernel pai_kernel_pad_grad = {.run = pad_grad};
+
+/* The pads as an operand, negated on demand. */
+static pai_value *pads_of(pai_grad *g, const pai_node *n, bool negate)
+{
+	const int64_t *v;
+	int64_t pads[2 * PAI_MAX_RANK];
+	if (n->op->since >= 11)
+		return negate ? PAI_OP1(pai_grad_patch(g), "Neg", "pads", n->in[1]) : n->in[1];
+	int count = pai_node_ints(n, n->op->since == 1 ? "paddings" : "pads", &v);
+	count = count < 0 ? 0 : count > 2 * PAI_MAX_RANK ? 2 * PAI_MAX_RANK : count;
+	for (int i = 0; i < count; i++)
+		pads[i] = negate ? -v[i] : v[i];
+	return pai_grad_ints(g, n, count, pads);
+}
+
+/* Mode constant: dX is dY padded by the negated pads; the fill value takes the rest of the sum of
+ * dY. Other modes: dX[i] = sum of dY over the places that took X[i]. */
+pai_status pai_grad_pad(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	const char *mode = pai_node_string(n, "mode", "constant");
+	pai_value *axes = pai_node_in(n, 3);
+	if (strcmp(mode, "constant") != 0) {
+		pai_value *in[4] = {dy[0], pads_of(g, n, false), pai_grad_shape(g, n, n->in[0]),
+				    axes};
+		dx[0] = pai_grad_internal(g, "PadGrad", 4, in, NULL);
+		pai_patch_set_string(p, dx[0]->producer, "mode", mode);
+		return PAI_OK;
+	}
+	pai_value *in[4] = {dy[0], pads_of(g, n, true), NULL, axes};
+	dx[0] = pai_patch_op(p, "Pad", "grad", axes ? 4 : 2, in);
+	if (pai_node_in(n, 2) && pai_grad_wanted(g, n, 2)) {
+		pai_value *all = PAI_OP1(p, "ReduceSum", "sum", dy[0]);
+		pai_value *kept = PAI_OP1(p, "ReduceSum", "sum", dx[0]);
+		dx[2] = PAI_OP2(p, "Reshape", "grad", PAI_OP2(p, "Sub", "rest", all, kept),
+				pai_grad_shape(g, n, n->in[2]));
+	}
+	return PAI_OK;
+}

@@ -4,6 +4,7 @@
  * types. The walk over windows is shared: a visitor sees, for one window, the elements inside the
  * image.
  */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/window.h"
 #include <math.h>
 
@@ -268,6 +269,16 @@ static pai_status max_pool_grad(pai_call *c)
 
 const pai_kernel pai_kernel_max_pool_grad = {.run = max_pool_grad};
 
+/* dX from dY by the element that was the maximum; the indices are no function of X to differentiate
+ */
+pai_status pai_grad_max_pool(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	if (dy[0])
+		dx[0] = pai_grad_internal(g, "MaxPoolGrad", 3,
+					  (pai_value *[]){n->in[0], n->out[0], dy[0]}, n);
+	return PAI_OK;
+}
+
 /* dY, shape of X -> dX: dY / divisor goes to every element of its window */
 static pai_status average_pool_grad(pai_call *c)
 {
@@ -294,6 +305,14 @@ static pai_status average_pool_grad(pai_call *c)
 }
 
 const pai_kernel pai_kernel_average_pool_grad = {.run = average_pool_grad};
+
+pai_status pai_grad_average_pool(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				 pai_value **dx)
+{
+	dx[0] = pai_grad_internal(g, "AveragePoolGrad", 2,
+				  (pai_value *[]){dy[0], pai_grad_shape(g, n, n->in[0])}, n);
+	return PAI_OK;
+}
 
 /* Mean over all spatial elements; of none it is 0/0. */
 static pai_status global_average_pool(pai_call *c)
@@ -343,3 +362,11 @@ static pai_status global_average_pool_grad(pai_call *c)
 }
 
 const pai_kernel pai_kernel_global_average_pool_grad = {.run = global_average_pool_grad};
+
+pai_status pai_grad_global_average_pool(pai_grad *g, const pai_node *n, pai_value *const *dy,
+					pai_value **dx)
+{
+	dx[0] = pai_grad_internal(g, "GlobalAveragePoolGrad", 2,
+				  (pai_value *[]){dy[0], pai_grad_shape(g, n, n->in[0])}, NULL);
+	return PAI_OK;
+}

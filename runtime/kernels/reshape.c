@@ -1,5 +1,6 @@
 /* reshape.c -- operators that keep the elements and their order: Reshape, Flatten, Squeeze,
  * Unsqueeze; and those that only read the shape: Shape, Size. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/move.h"
 #include <limits.h>
 
@@ -148,3 +149,32 @@ static pai_status size(pai_call *c)
 }
 
 const pai_kernel pai_kernel_size = {.run = size};
+
+/* The elements keep their order: dX is dY with the shape of X. */
+static pai_status reshape_back(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	dx[0] = PAI_OP2(p, "Reshape", "grad", dy[0], pai_grad_shape(g, n, n->in[0]));
+	pai_patch_set_int(p, dx[0]->producer, "allowzero", 1);
+	return PAI_OK;
+}
+
+pai_status pai_grad_reshape(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	return reshape_back(g, n, dy, dx);
+}
+
+pai_status pai_grad_flatten(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	return reshape_back(g, n, dy, dx);
+}
+
+pai_status pai_grad_squeeze(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	return reshape_back(g, n, dy, dx);
+}
+
+pai_status pai_grad_unsqueeze(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	return reshape_back(g, n, dy, dx);
+}

@@ -139,7 +139,7 @@ static pai_status iterate(pai_call *c, scan *s)
 static pai_status input_axis(pai_call *c, scan *s, int k, int *axis, bool *backwards)
 {
 	const pai_tensor *x = c->in[s->states + k];
-	int64_t given, direction;
+	int64_t given = 0, direction = 0;
 	PAI_TRY(list_item(c, "scan_input_axes", s->inputs, k, &given));
 	PAI_TRY(list_item(c, "scan_input_directions", s->inputs, k, &direction));
 	PAI_TRY(pai_call_axis(c, given, x->rank, axis));
@@ -173,7 +173,7 @@ static pai_status scan_9(pai_call *c, scan *s)
 	for (int k = 0; k < s->states; k++)
 		PAI_TRY(pai_hand_out(c, k, &s->now[k].tensor));
 	for (int k = 0; k < s->outputs; k++) {
-		int64_t at, direction;
+		int64_t at = 0, direction = 0;
 		PAI_TRY(list_item(c, "scan_output_axes", s->outputs, k, &at));
 		PAI_TRY(list_item(c, "scan_output_directions", s->outputs, k, &direction));
 		PAI_TRY(pai_stack_output(c, s->states + k, &s->stacks[k], at, direction,
@@ -251,7 +251,7 @@ static pai_status scan_8(pai_call *c, scan *s)
 		for (int64_t i = 0; i < s->length; i++) {
 			PAI_TRY(pai_count_step(c, i));
 			for (int k = 0; k < s->inputs; k++) {
-				int64_t direction;
+				int64_t direction = 0;
 				PAI_TRY(list_item(c, "directions", s->inputs, k, &direction));
 				PAI_TRY(take_slice(c, s->first + s->states + k, 1, item, 1,
 						   direction ? s->length - 1 - i : i,

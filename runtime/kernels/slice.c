@@ -1,5 +1,6 @@
 /* slice.c -- Slice, and the sum of its inverse for gradients: a box with start and step per axis.
  */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/move.h"
 
 typedef struct range { /* start, start + step, ... : n of them, all inside the axis */
@@ -115,3 +116,24 @@ static pai_status slice_grad(pai_call *c)
 }
 
 const pai_kernel pai_kernel_slice_grad = {.run = slice_grad};
+
+/* An attribute of Slice 1 as an operand; NULL: absent. */
+static pai_value *ints_of(pai_grad *g, const pai_node *n, const char *name)
+{
+	const int64_t *v;
+	int count = pai_node_ints(n, name, &v);
+	return count < 0 ? NULL : pai_grad_ints(g, n, count, v);
+}
+
+/* dX = 0, dX[slice] = dY */
+pai_status pai_grad_slice(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_value *in[6] = {dy[0], pai_grad_shape(g, n, n->in[0])};
+	bool attributes = n->op->since < 10;
+	in[2] = attributes ? ints_of(g, n, "starts") : pai_node_in(n, 1);
+	in[3] = attributes ? ints_of(g, n, "ends") : pai_node_in(n, 2);
+	in[4] = attributes ? ints_of(g, n, "axes") : pai_node_in(n, 3);
+	in[5] = attributes ? NULL : pai_node_in(n, 4);
+	dx[0] = pai_grad_internal(g, "SliceGrad", 6, in, NULL);
+	return PAI_OK;
+}

@@ -1,4 +1,5 @@
 /* transpose.c -- Transpose: a copy whose source strides are permuted. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/move.h"
 
 static pai_status permutation(pai_call *c, int rank, pai_int_list *perm)
@@ -42,3 +43,19 @@ static pai_status transpose(pai_call *c)
 }
 
 const pai_kernel pai_kernel_transpose = {.run = transpose};
+
+/* dX = dY with the inverse permutation; the default permutation is its own inverse. */
+pai_status pai_grad_transpose(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	const int64_t *perm;
+	int64_t inverse[PAI_MAX_RANK];
+	int rank = pai_node_ints(n, "perm", &perm);
+	dx[0] = PAI_OP1(p, "Transpose", "grad", dy[0]);
+	for (int i = 0; i < rank; i++)
+		if (perm[i] >= 0 && perm[i] < PAI_MAX_RANK)
+			inverse[perm[i]] = i;
+	if (rank >= 0)
+		pai_patch_set_ints(p, dx[0]->producer, "perm", rank, inverse);
+	return PAI_OK;
+}
