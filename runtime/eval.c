@@ -81,7 +81,8 @@ static pai_status call_kernel(pai_ctx *ctx, const evaluation *e, const pai_node 
 	PAI_TRY(align_inputs(ctx, e, n, aligned));
 	PAI_TRY(shape_outputs(ctx, e, n, aligned, out));
 	evaluation own = *e;
-	pai_run run = {.ctx = ctx, .threads = 1, .output = output, .owner = &own};
+	pai_run run = {.ctx = ctx, .threads = 1, .output = output, .owner = &own,
+		       .strings = e->arena};
 	pai_call c = {.ctx = ctx,
 		      .node = n,
 		      .kernel = k,
@@ -91,6 +92,7 @@ static pai_status call_kernel(pai_ctx *ctx, const evaluation *e, const pai_node 
 		      .out = out,
 		      .run = &run};
 	pai_status st = k->run(&c);
+	run.strings = NULL; /* results point into it */
 	pai_run_free(&run);
 	return st;
 }

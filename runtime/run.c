@@ -81,8 +81,17 @@ void *pai_run_scratch(pai_run *r, size_t nbytes)
 	return p;
 }
 
+const char *pai_run_string(pai_run *r, const char *text, size_t n)
+{
+	if (!r->strings)
+		r->strings = pai_arena_new(r->ctx);
+	return pai_arena_strndup(r->strings, text, n);
+}
+
 void pai_run_free(pai_run *r)
 {
+	pai_arena_free(r->strings);
+	r->strings = NULL;
 	while (r->block)
 		block_drop(r);
 }

@@ -22,6 +22,7 @@ struct pai_run {
 	/* Serves pai_call_subgraph; NULL: this executor runs no subgraphs. */
 	pai_status (*subgraph)(pai_call *c, const pai_graph *g, int n_in,
 			       const pai_tensor *const *in, int n_out, pai_tensor *out);
+	pai_arena *strings; /* text that kernels made; NULL: none yet */
 	void *owner;      /* the executor's own */
 	pai_block *block; /* newest block of scratch; NULL: none yet */
 	size_t want;  /* bytes the next block is made for, so that one block serves a steady run */
@@ -37,6 +38,9 @@ typedef struct pai_mark { /* a height of the scratch stack */
 pai_mark pai_run_mark(const pai_run *r);
 void pai_run_release(pai_run *r, pai_mark to);    /* what was taken after the mark is free again */
 void *pai_run_scratch(pai_run *r, size_t nbytes); /* NULL: no memory; 64-byte aligned */
-void pai_run_free(pai_run *r);                    /* the scratch memory, not the struct */
+/* A copy of text for an element of a string output; lives until pai_run_free, since nothing tells
+ * when the last reader of an element is done. */
+const char *pai_run_string(pai_run *r, const char *text, size_t n);
+void pai_run_free(pai_run *r);                    /* scratch memory and text, not the struct */
 
 #endif

@@ -105,7 +105,7 @@ static void put_short_int(pai_dtype dtype, void *to, int64_t i, uint64_t v)
 
 static int64_t saturate_signed(double v, int bits)
 {
-	double limit = ldexp(1, bits - 1);
+	const double limit = (double)(1ull << (bits - 1));
 	if (isnan(v))
 		return 0;
 	if (v >= limit)
@@ -117,7 +117,7 @@ static uint64_t saturate_unsigned(double v, int bits)
 {
 	if (!(v > 0))
 		return 0;
-	return v >= ldexp(1, bits) ? UINT64_MAX >> (64 - bits) : (uint64_t)v;
+	return v >= 2 * (double)(1ull << (bits - 1)) ? UINT64_MAX >> (64 - bits) : (uint64_t)v;
 }
 
 #define KEEP(v, bits) ((void)(bits), (v))

@@ -1,0 +1,200 @@
+/* quantize.c -- QuantizeLinear and DequantizeLinear: one scale for the tensor, for each index of an
+ * axis, or for each block along an axis.
+ *
+ *     q = saturate(rne(x / s) + z)      y = (q - z) s
+ *
+ * The division is a true one, rounded to the precision of the scale. 8- and 4-bit floats are
+ * rounded by their own format instead of to integers. */
+#include "runtime/kernels/lanes.h"
+#include <math.h>
+
+/* x is [outer, axis, inner]; the scale of element (o, d, i) is number
+ * (o * outer_step + d / block) * axis_step + i * inner_step. */
+typedef struct grid {
+	int64_t outer, axis, inner;
+	int64_t block, outer_step, axis_step, inner_step;
+	float *scale, *zero;
+} grid;
+
+static pai_status bad_scale(const pai_call *c)
+{
+	return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 1),
+			"does not fit the input, the axis and the block size");
+}
+
+/* Sizes around the axis, and the steps for one scale an index of it. */
+static pai_status split_at_axis(const pai_call *c, grid *g)
+{
+	const pai_tensor *x = c->in[0];
+	int64_t axis = pai_node_int(c->node, "axis", 1);
+	if (axis < -x->rank || axis >= x->rank)
+		return bad_scale(c);
+	axis += axis < 0 ? x->rank : 0;
+	*g = (grid){.outer = 1, .axis = x->dims[axis], .inner = 1, .block = 1, .axis_step = 1};
+	for (int d = 0; d < x->rank; d++)
+		if (d != axis)
+			*(d < axis ? &g->outer : &g->inner) *= x->dims[d];
+	return PAI_OK;
+}
+
+static pai_status use_blocks(const pai_call *c, grid *g)
+{
+	const pai_tensor *x = c->in[0], *s = c->in[1];
+	int64_t axis = pai_node_int(c->node, "axis", 1);
+	int64_t blocks = s->dims[axis < 0 ? axis + x->rank : axis];
+	g->block = pai_node_int(c->node, "block_size", 0);
+	if (g->block <= 0 && blocks > 0)
+		g->block = (g->axis + blocks - 1) / blocks;
+	if (g->block <= 0 || (g->axis + g->block - 1) / g->block != blocks ||
+	    pai_tensor_nelem(s) != g->outer * blocks * g->inner)
+		return bad_scale(c);
+	g->outer_step = blocks;
+	g->axis_step = g->inner;
+	g->inner_step = 1;
+	return PAI_OK;
+}
+
+/* An axis without anything inside would make rows of one element: the same as longer rows. */
+static void lengthen_rows(grid *g)
+{
+	if (g->inner != 1)
+		return;
+	if (!g->outer_step && g->axis_step) {
+		g->inner = g->axis;
+		g->axis = 1;
+		g->inner_step = 1;
+		g->axis_step = 0;
+	} else if (g->outer_step && g->axis % g->block == 0) {
+		g->axis = g->outer * g->outer_step;
+		g->inner = g->block;
+		g->outer = g->block = 1;
+		g->outer_step = g->inner_step = 0;
+	}
+}
+
+static pai_status grid_init(pai_call *c, grid *g)
+{
+	const pai_tensor *x = c->in[0], *s = c->in[1], *z = c->n_in > 2 ? c->in[2] : NULL;
+	int64_t n = pai_tensor_nelem(s);
+	if (z && pai_tensor_nelem(z) != n)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 2),
+				"has another shape than the scale");
+	bool blocked = s->rank == x->rank && x->rank > 0 &&
+		       (x->rank > 1 || pai_node_int(c->node, "block_size", 0) > 0);
+	if (n == 1 && !blocked)
+		*g = (grid){.outer = 1, .axis = 1, .inner = pai_tensor_nelem(x), .block = 1};
+	else {
+		PAI_TRY(split_at_axis(c, g));
+		if (blocked)
+			PAI_TRY(use_blocks(c, g));
+		else if (s->rank != 1 || n != g->axis)
+			return bad_scale(c);
+		lengthen_rows(g);
+	}
+	g->scale = pai_call_scratch(c, sizeof(float) * (size_t)(n + 1));
+	g->zero = pai_call_scratch(c, sizeof(float) * (size_t)(n + 1));
+	if (!g->scale || !g->zero)
+		return pai_call_nomem(c);
+	pai_lane_load(PAI_LANE_F32, g->scale, s->dtype, s->data, 0, n);
+	for (int64_t i = 0; i < n; i++)
+		g->zero[i] = 0;
+	if (z)
+		pai_lane_load(PAI_LANE_F32, g->zero, z->dtype, z->data, 0, n);
+	return PAI_OK;
+}
+
+/* Up to PAI_CHUNK elements with their scales, which move by `step` from one to the next. */
+typedef void (*quantum_fn)(const pai_call *c, int64_t first, int64_t n, const float *scale,
+			   const float *zero, int64_t step);
+
+static void each_row(const pai_call *c, const grid *g, quantum_fn fn)
+{
+	int64_t at = 0;
+	for (int64_t o = 0; o < g->outer; o++)
+		for (int64_t d = 0; d < g->axis; d++, at += g->inner) {
+			int64_t s = (o * g->outer_step + d / g->block) * g->axis_step;
+			for (int64_t i = 0; i < g->inner; i += PAI_CHUNK) {
+				int64_t left = g->inner - i, k = s + i * g->inner_step;
+				fn(c, at + i, left < PAI_CHUNK ? left : PAI_CHUNK, g->scale + k,
+				   g->zero + k, g->inner_step);
+			}
+		}
+}
+
+/* Rounds to a shorter type and back, when the division is done in that. */
+static void round_through(float *v, int64_t n, pai_dtype dtype)
+{
+	uint16_t shorter[PAI_CHUNK];
+	if (dtype != PAI_FLOAT16 && dtype != PAI_BFLOAT16)
+		return;
+	pai_lane_store(PAI_LANE_F32, v, dtype, shorter, 0, n);
+	pai_lane_load(PAI_LANE_F32, v, dtype, shorter, 0, n);
+}
+
+static void quantize_row(const pai_call *c, int64_t first, int64_t n, const float *scale,
+			 const float *zero, int64_t step)
+{
+	const pai_tensor *x = c->in[0];
+	pai_tensor *y = c->out[0];
+	const pai_dtype_info *to = pai_dtype_get(y->dtype);
+	pai_dtype precision = (pai_dtype)pai_node_int(c->node, "precision", 0);
+	float v[PAI_CHUNK];
+	pai_lane_load(PAI_LANE_F32, v, x->dtype, x->data, first, n);
+	for (int64_t i = 0; i < n; i++)
+		v[i] /= scale[i * step];
+	round_through(v, n, precision ? precision : c->in[1]->dtype);
+	if (to->kind != PAI_KIND_FLOAT)
+		for (int64_t i = 0; i < n; i++)
+			v[i] = rintf(v[i]) + zero[i * step];
+	else if (to->bits == 8 && !pai_node_int(c->node, "saturate", 1)) {
+		for (int64_t i = 0; i < n; i++)
+			((uint8_t *)y->data)[first + i] = pai_float_to_small(y->dtype, v[i], false);
+		return;
+	}
+	pai_lane_store(PAI_LANE_F32, v, y->dtype, y->data, first, n);
+}
+
+static pai_status quantize_linear(pai_call *c)
+{
+	const pai_tensor *x = c->in[0], *z = c->n_in > 2 ? c->in[2] : NULL;
+	int64_t stated = pai_node_int(c->node, "output_dtype", 0);
+	pai_dtype to = z                                        ? z->dtype
+		       : stated > 0 && stated < PAI_DTYPE_COUNT ? (pai_dtype)stated
+								: PAI_UINT8;
+	grid g;
+	if (pai_lane_of(x->dtype) == PAI_LANE_NONE || pai_lane_of(to) == PAI_LANE_NONE)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node), "has no numbers");
+	PAI_TRY(grid_init(c, &g));
+	PAI_TRY(pai_call_output(c, 0, to, x->rank, x->dims));
+	each_row(c, &g, quantize_row);
+	return PAI_OK;
+}
+const pai_kernel pai_kernel_quantize_linear = {quantize_linear, NULL};
+
+/* The difference is exact: int32 has more digits than float. */
+static void dequantize_row(const pai_call *c, int64_t first, int64_t n, const float *scale,
+			   const float *zero, int64_t step)
+{
+	const pai_tensor *q = c->in[0];
+	double v[PAI_CHUNK];
+	float y[PAI_CHUNK];
+	pai_lane_load(PAI_LANE_F64, v, q->dtype, q->data, first, n);
+	for (int64_t i = 0; i < n; i++)
+		y[i] = (float)(v[i] - (double)zero[i * step]) * scale[i * step];
+	pai_lane_store(PAI_LANE_F32, y, c->out[0]->dtype, c->out[0]->data, first, n);
+}
+
+static pai_status dequantize_linear(pai_call *c)
+{
+	const pai_tensor *q = c->in[0];
+	int64_t stated = pai_node_int(c->node, "output_dtype", 0);
+	pai_dtype to = stated > 0 && stated < PAI_DTYPE_COUNT ? (pai_dtype)stated : c->in[1]->dtype;
+	grid g;
+	if (pai_lane_of(q->dtype) == PAI_LANE_NONE || pai_lane_of(to) == PAI_LANE_NONE)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node), "has no numbers");
+	PAI_TRY(grid_init(c, &g));
+	PAI_TRY(pai_call_output(c, 0, to, q->rank, q->dims));
+	each_row(c, &g, dequantize_row);
+	return PAI_OK;
+}
+const pai_kernel pai_kernel_dequantize_linear = {dequantize_linear, NULL};
