@@ -172,8 +172,8 @@ static bool read_bool(const char *s, bool *out)
 /* Is s one of "a|b|c"? */
 static bool is_choice(const char *choices, const char *s)
 {
-	size_t n = strlen(s);
-	for (const char *c = choices; n && c; c = strchr(c, '|')) {
+	size_t n = strcspn(s, "|");
+	for (const char *c = choices; n && !s[n] && c; c = strchr(c, '|')) {
 		c += *c == '|';
 		if (strncmp(c, s, n) == 0 && (c[n] == '|' || !c[n]))
 			return true;
