@@ -550,6 +550,8 @@ PAI_API void pai_patch_set_float(pai_patch *p, pai_node *n, const char *name, fl
 PAI_API void pai_patch_set_string(pai_patch *p, pai_node *n, const char *name, const char *v);
 PAI_API void pai_patch_set_ints(pai_patch *p, pai_node *n, const char *name, int64_t n_v,
 				const int64_t *v);
+PAI_API void pai_patch_set_floats(pai_patch *p, pai_node *n, const char *name, int64_t n_v,
+				  const float *v);
 PAI_API void pai_patch_set_tensor(pai_patch *p, pai_node *n, const char *name, pai_tensor *t);
 PAI_API void pai_patch_copy_attrs(pai_patch *p, pai_node *to, const pai_node *from);
 PAI_API void pai_patch_set_prop(pai_patch *p, pai_node *n, const char *key, const char *value);

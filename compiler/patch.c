@@ -117,6 +117,13 @@ void pai_patch_set_ints(pai_patch *p, pai_node *n, const char *name, int64_t n_v
 	a->list.i = pai_arena_dup(p->arena, v, sizeof *v * (size_t)n_v);
 }
 
+void pai_patch_set_floats(pai_patch *p, pai_node *n, const char *name, int64_t n_v, const float *v)
+{
+	pai_attr *a = add_attr(p, n, name, PAI_ATTR_FLOATS);
+	a->list.n = n_v;
+	a->list.f = pai_arena_dup(p->arena, v, sizeof *v * (size_t)n_v);
+}
+
 void pai_patch_set_tensor(pai_patch *p, pai_node *n, const char *name, pai_tensor *t)
 {
 	add_attr(p, n, name, PAI_ATTR_TENSOR)->t = t;
