@@ -1,0 +1,378 @@
+/* add_transforms.c -- puts transform nodes on the parameters that ordered rules select.
+ *
+ * For each float constant of a graph every reader is held against the rules, through Transpose,
+ * Reshape and the like; of the rules that match the last one counts, and those with compose=append
+ * follow it. A parameter gets one chain of nodes whatever the number of its readers, right behind
+ * it, so outside the bodies of loops that read it. Readers for which different rules win are an
+ * error, and so is a rule that matches nothing.
+ *
+ * A random transform gets its numbers from a RandomUniformLike, so that other runtimes execute it
+ * and its gradient sees the same numbers. The function of each transform rides along in the model.
+ */
+#include "passes/rules.h"
+#include <cjson/cJSON.h>
+#include <string.h>
+
+enum { INSERTED, SHARED, NOT_FLOAT, IS_OUTPUT, EXISTING };
+
+typedef struct state {
+	pai_rule *rules;
+	uint64_t *matched; /* by rule */
+	int n_rules;
+	int64_t opset; /* of the model's ai.onnx */
+	bool warned;
+	cJSON *lock; /* list of what was done; NULL: not asked for */
+} state;
+
+typedef PAI_VEC(const pai_rule *) chain;
+typedef PAI_VEC(pai_use) use_list;
+
+typedef struct parameter {
+	pai_value *value, *tail; /* tail: value, or the last transform that stands on it */
+	const pai_tensor *tensor;
+	use_list readers;
+	bool transformed;
+} parameter;
+
+static bool passes_through(const pai_node *n)
+{
+	static const char *const ops[] = {"Transpose", "Reshape",   "Identity", "Cast",
+					  "Squeeze",   "Unsqueeze", "Flatten"};
+	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+		if (pai_node_is(n, ops[i]))
+			return true;
+	return false;
+}
+
+/* Who reads the parameter in the end; a chain that forks is followed on every side. */
+static void collect_readers(pai_pass_run *r, const pai_graph *g, parameter *p)
+{
+	PAI_VEC(pai_value *) open = {0};
+	PAI_PUSH(r->scratch, open, p->value);
+	for (int done = 0; done < open.n; done++) {
+		const pai_value *v = open.at[done];
+		for (int i = 0; i < r->uses->n[v->id]; i++) {
+			pai_use use = r->uses->of[v->id][i];
+			if (use.slot < 0)
+				continue;
+			bool inside = use.slot == 0 && use.node->graph == g;
+			if (inside && pai_transform_of(use.node)) {
+				p->transformed = true;
+				if (v == p->tail)
+					p->tail = use.node->out[0];
+				PAI_PUSH(r->scratch, open, use.node->out[0]);
+			} else if (inside && passes_through(use.node)) {
+				PAI_PUSH(r->scratch, open, use.node->out[0]);
+			} else {
+				PAI_PUSH(r->scratch, p->readers, use);
+			}
+		}
+	}
+}
+
+static bool same_chain(const chain *a, const chain *b)
+{
+	for (int i = 0; i < a->n && i < b->n; i++)
+		if (a->at[i] != b->at[i])
+			return false;
+	return a->n == b->n;
+}
+
+static chain chain_of(pai_pass_run *r, const parameter *p, pai_use use, bool *hit)
+{
+	state *s = r->state;
+	chain c = {0};
+	for (int i = 0; i < s->n_rules; i++) {
+		if (!pai_rule_matches(&s->rules[i], use.node, use.slot, p->value, p->tensor))
+			continue;
+		hit[i] = true;
+		if (!s->rules[i].append)
+			c.n = 0;
+		PAI_PUSH(r->scratch, c, &s->rules[i]);
+	}
+	return c;
+}
+
+/* The chain that all readers agree on; n 0: no rule selects the parameter. */
+static pai_status agree(pai_pass_run *r, const parameter *p, chain *out)
+{
+	state *s = r->state;
+	bool *hit = PAI_NEWS(r->scratch, bool, s->n_rules);
+	*out = (chain){0};
+	for (int i = 0; i < p->readers.n; i++) {
+		chain c = chain_of(r, p, p->readers.at[i], hit);
+		if (!c.n)
+			continue;
+		if (out->n && !same_chain(out, &c))
+			return pai_fail(r->ctx, PAI_E_rule_conflict, pai_at_value(p->value),
+					"is shared by readers that rules %s and %s select",
+					out->at[out->n - 1]->label, c.at[c.n - 1]->label);
+		*out = c;
+	}
+	for (int i = 0; i < s->n_rules; i++)
+		s->matched[i] += hit[i];
+	return PAI_OK;
+}
+
+static pai_status same_compat(void *payload, pai_graph *g)
+{
+	const pai_node *now = payload;
+	for (int i = 0; i < g->nodes.n; i++) {
+		const pai_node *n = g->nodes.at[i];
+		if (!pai_node_is_in(n, PAI_DOMAIN_TRANSFORM, now->op_type) ||
+		    strcmp(pai_node_string(n, "compat", "none"),
+			   pai_node_string(now, "compat", "none")) == 0)
+			continue;
+		return pai_fail(g->model->ctx, PAI_E_transform_compat, pai_at_node(n),
+				"has another compat than the rule for %s: a model has one function "
+				"for each operator",
+				now->op_type);
+	}
+	return PAI_OK;
+}
+
+static pai_status add_function(pai_pass_run *r, pai_patch *out, const pai_node *n)
+{
+	state *s = r->state;
+	pai_model *m = n->graph->model;
+	PAI_TRY(pai_graph_walk(m->graph, same_compat, (void *)n));
+	if (s->opset < 13) {
+		if (!s->warned)
+			pai_warn(r->ctx, PAI_E_transform_no_body, pai_at_nothing(),
+				 "opset %d is older than 13: transform nodes run here, not "
+				 "elsewhere",
+				 (int)s->opset);
+		s->warned = true;
+		return PAI_OK;
+	}
+	if (pai_model_function(m, PAI_DOMAIN_TRANSFORM, n->op_type, ""))
+		return PAI_OK;
+	bool rockpool = strcmp(pai_node_string(n, "compat", "none"), "rockpool") == 0;
+	pai_function *f;
+	PAI_TRY(pai_transform_function(m, pai_transform_of(n), rockpool, s->opset, &f));
+	pai_patch_function(out, f);
+	return PAI_OK;
+}
+
+static const pai_rule_attr *given(const pai_rule *rule, const pai_op_attr *row)
+{
+	for (int i = 0; i < rule->n_attrs; i++)
+		if (strcmp(rule->attrs[i].row->name, row->name) == 0)
+			return &rule->attrs[i];
+	return NULL;
+}
+
+/* Every attribute stands on the node: the function refers to all of them. */
+static void set_attributes(pai_patch *out, pai_node *n, const pai_rule *rule)
+{
+	for (const pai_op_attr *row = n->op->attrs; row->name; row++) {
+		const pai_rule_attr *a = given(rule, row);
+		const char *name = row->name;
+		if (row->type == PAI_ATTR_INT)
+			pai_patch_set_int(out, n, name, a ? a->i : pai_node_int(n, name, 0));
+		else if (row->type == PAI_ATTR_FLOAT)
+			pai_patch_set_float(out, n, name, a ? a->f : pai_node_float(n, name, 0));
+		else if (row->type == PAI_ATTR_STRING)
+			pai_patch_set_string(out, n, name, a ? a->s : pai_node_string(n, name, ""));
+		else
+			pai_patch_set_floats(out, n, name, a ? a->n : 0, a ? a->floats : NULL);
+	}
+}
+
+static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *rule,
+		   const pai_node *n)
+{
+	if (!s->lock)
+		return;
+	cJSON *entry = cJSON_CreateObject(), *attrs, *shape;
+	cJSON_AddStringToObject(entry, "initializer", p->value->name);
+	cJSON_AddStringToObject(entry, "rule", rule->label);
+	cJSON_AddStringToObject(entry, "transform", rule->transform->rule_name);
+	attrs = cJSON_AddObjectToObject(entry, "attributes");
+	for (int i = 0; i < n->n_attrs; i++) {
+		const pai_attr *attr = &n->attrs[i];
+		if (attr->type == PAI_ATTR_INT)
+			cJSON_AddNumberToObject(attrs, attr->name, (double)attr->i);
+		else if (attr->type == PAI_ATTR_FLOAT)
+			cJSON_AddNumberToObject(attrs, attr->name, (double)attr->f);
+		else if (attr->type == PAI_ATTR_STRING)
+			cJSON_AddStringToObject(attrs, attr->name,
+						pai_arena_strndup(a, attr->s.at, attr->s.n));
+		else
+			cJSON_AddItemToObject(
+				attrs, attr->name,
+				cJSON_CreateFloatArray(attr->list.f, (int)attr->list.n));
+	}
+	shape = cJSON_AddArrayToObject(entry, "shape");
+	for (int i = 0; i < p->tensor->rank; i++)
+		cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)p->tensor->dims[i]));
+	float low = 0, high = 0;
+	const float *v = p->tensor->data;
+	for (int64_t i = 0; i < pai_tensor_nelem(p->tensor); i++) {
+		low = i == 0 || v[i] < low ? v[i] : low;
+		high = i == 0 || v[i] > high ? v[i] : high;
+	}
+	cJSON_AddItemToObject(entry, "range", cJSON_CreateFloatArray((float[]){low, high}, 2));
+	cJSON_AddItemToArray(s->lock, entry);
+}
+
+/* The node of the parameter's own graph before which the transform is placed. */
+static const pai_node *first_reader(const parameter *p)
+{
+	const pai_graph *g = p->value->graph;
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
+			if (g->nodes.at[i]->in[k] == p->tail)
+				return g->nodes.at[i];
+	for (int i = 0; i < p->readers.n;
+	     i++) { /* read in a body only: before the node that has it */
+		const pai_node *n = p->readers.at[i].node;
+		while (n && n->graph != g)
+			n = n->graph->owner;
+		if (n)
+			return n;
+	}
+	return NULL;
+}
+
+static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, const chain *c)
+{
+	pai_value *at = p->tail;
+	if (p->transformed && !c->at[0]->append)
+		return pai_fail(r->ctx, PAI_E_transform_exists, pai_at_value(p->value),
+				"has a transform already; rule %s would replace it",
+				c->at[0]->label);
+	pai_patch_begin(out, first_reader(p), "add transform");
+	for (int i = 0; i < c->n; i++) {
+		const pai_rule *rule = c->at[i];
+		const char *hint = pai_arena_printf(r->scratch, "%s_%s", p->value->name,
+						    rule->transform->rule_name);
+		const pai_op *op = pai_op_latest(PAI_DOMAIN_TRANSFORM, rule->transform->op_type);
+		pai_value *in[2] = {at};
+		bool random = op->traits & PAI_TRAIT_RANDOM;
+		if (random)
+			in[1] = PAI_OP1(out, "RandomUniformLike",
+					pai_arena_printf(r->scratch, "%s_u", hint), p->value);
+		pai_node *n = pai_patch_node(out, PAI_DOMAIN_TRANSFORM, op->name, hint,
+					     random ? 2 : 1, in, 1);
+		set_attributes(out, n, rule);
+		pai_patch_set_prop(out, n, "pai.transform.rule", rule->label);
+		PAI_TRY(add_function(r, out, n));
+		record(r->state, r->scratch, p, rule, n);
+		at = n->out[0];
+		r->counts[INSERTED]++;
+	}
+	pai_patch_replace(out, p->tail, at);
+	return PAI_OK;
+}
+
+static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
+{
+	for (int i = 0; i < g->values.n; i++) {
+		parameter p = {.value = g->values.at[i], .tail = g->values.at[i]};
+		chain c;
+		if (p.value->dead || !(p.tensor = pai_value_constant(p.value)))
+			continue;
+		collect_readers(r, g, &p);
+		PAI_TRY(agree(r, &p, &c));
+		if (!c.n || pai_tensor_nelem(p.tensor) == 0)
+			continue;
+		if (p.tensor->dtype != PAI_FLOAT) {
+			r->counts[NOT_FLOAT]++;
+		} else if (p.tail->is_output) {
+			r->counts[IS_OUTPUT]++;
+		} else {
+			r->counts[SHARED] += p.readers.n > 1;
+			r->counts[EXISTING] += p.transformed;
+			PAI_TRY(insert(r, out, &p, &c));
+		}
+	}
+	return PAI_OK;
+}
+
+static const pai_option options[] = {
+	{.name = "rules",
+	 .type = PAI_OPT_STRING,
+	 .required = true,
+	 .help = "family:transform{key=value,...},... or a .json file"},
+	{.name = "lock",
+	 .type = PAI_OPT_STRING,
+	 .help = "write what each rule touched to this file"},
+	{.name = NULL},
+};
+
+static void release_lock(void *p)
+{
+	cJSON_Delete(p);
+}
+
+static pai_status begin(pai_pass_run *r, pai_model *m)
+{
+	state *s = PAI_NEW(r->scratch, state);
+	PAI_TRY(pai_rules_read(r->ctx, r->scratch, pai_item_string(r->item, options, "rules"),
+			       &s->rules, &s->n_rules));
+	s->matched = PAI_NEWS(r->scratch, uint64_t, s->n_rules);
+	s->opset = pai_graph_opset(m->graph, "");
+	if (pai_item_string(r->item, options, "lock")) {
+		s->lock = cJSON_CreateArray();
+		pai_arena_defer(r->scratch, release_lock, s->lock);
+	}
+	r->state = s;
+	pai_model_import(m, PAI_DOMAIN_TRANSFORM, 1);
+	if (m->ir_version < 8 && s->opset >= 13) { /* functions came with IR 8 */
+		pai_prop_set(m->arena, &m->props, PAI_PROP_IR_VERSION,
+			     pai_arena_printf(m->arena, "%d", (int)m->ir_version));
+		m->ir_version = 8;
+	}
+	return PAI_OK;
+}
+
+static pai_status write_lock(pai_pass_run *r, const char *path)
+{
+	state *s = r->state;
+	cJSON *root = cJSON_CreateObject();
+	cJSON_AddNumberToObject(root, "schema", 1);
+	cJSON_AddItemReferenceToObject(root, "transforms", s->lock);
+	char *text = cJSON_Print(root);
+	cJSON_Delete(root);
+	pai_writer *w;
+	pai_status status = pai_writer_open(r->ctx, path, &w);
+	if (status == PAI_OK) {
+		pai_writer_printf(w, "%s\n", text);
+		status = pai_writer_commit(w);
+	}
+	cJSON_free(text);
+	return status;
+}
+
+static pai_status end(pai_pass_run *r, pai_model *m)
+{
+	(void)m;
+	state *s = r->state;
+	for (int i = 0; i < s->n_rules; i++)
+		if (!s->matched[i])
+			return pai_fail(r->ctx, PAI_E_rule_unused, pai_at_nothing(),
+					"rule %s matches nothing", s->rules[i].label);
+	if (r->counts[NOT_FLOAT] && !r->counts[INSERTED])
+		return pai_fail(r->ctx, PAI_E_rule_unused, pai_at_nothing(),
+				"the rules match only tensors that are not float32");
+	return s->lock ? write_lock(r, pai_item_string(r->item, options, "lock")) : PAI_OK;
+}
+
+const pai_pass pai_pass_add_transforms = {
+	.name = "add-transforms",
+	.summary = "put quantisation, rounding or dropout on parameters, by rules",
+	.needs = PAI_USES,
+	.exactness = PAI_CHANGES,
+	.once = true,
+	.options = options,
+	.stats = (const char *const[]){[INSERTED] = "inserted",
+				       [SHARED] = "parameters with several readers",
+				       [NOT_FLOAT] = "left alone: not float32",
+				       [IS_OUTPUT] = "left alone: a graph output",
+				       [EXISTING] = "composed with an existing transform",
+				       NULL},
+	.begin = begin,
+	.run = run,
+	.end = end,
+};
