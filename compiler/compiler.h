@@ -704,7 +704,7 @@ PAI_API PAI_MUST_USE pai_status pai_infer(pai_model *m);
  * NULL: omitted. Values that subgraphs read from outside are taken as pai_infer left them. */
 PAI_API PAI_MUST_USE pai_status pai_shape_node(pai_ctx *ctx, pai_arena *a, const pai_node *n,
 					       const pai_tensor *const *in, pai_type *out);
-/* "float[N,3]", "seq(int64[])", "?"; for messages. */
+/* In textual syntax: "float[N,3]", "seq(int64[])" of unknown rank, "bool" a scalar, "?" nothing. */
 PAI_API const char *pai_type_text(pai_ctx *ctx, pai_arena *a, const pai_type *t);
 /* Gives a free dimension a size: "N" by symbol, or "input_name:axis". */
 PAI_API PAI_MUST_USE pai_status pai_model_fix_dim(pai_model *m, const char *name, int64_t size);

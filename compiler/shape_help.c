@@ -155,8 +155,8 @@ int pai_dims_broadcast(pai_ctx *ctx, int ra, const pai_dim *a, int rb, const pai
 static const char *dims_text(pai_ctx *ctx, pai_arena *a, const pai_type *t)
 {
 	const char *text = "";
-	if (t->rank < 0)
-		return "[...]";
+	if (t->rank <= 0)
+		return t->rank < 0 ? "[]" : "";
 	for (int i = 0; i < t->rank && i < PAI_MAX_RANK; i++)
 		text = pai_arena_printf(a, "%s%s%s", text, i ? "," : "",
 					pai_dim_text(ctx, t->dims[i]));
