@@ -5,6 +5,7 @@
  * graph: stale when an earlier group took away what it is about, wrong when it breaks a rule.
  */
 #include "compiler/patch.h"
+#include <assert.h>
 #include <string.h>
 
 typedef PAI_VEC(pai_use) use_list;
@@ -19,10 +20,18 @@ typedef struct apply {
 	PAI_VEC(pai_placed) fresh;
 } apply;
 
+/* What took the place of a value of the graph; NULL: it is still itself. */
+static pai_value *replacement_of(const apply *a, const pai_value *v)
+{
+	return v->graph == a->g && v->id >= 0 && v->id < a->replacement.n
+		       ? a->replacement.at[v->id]
+		       : NULL;
+}
+
 static pai_value *resolve(const apply *a, pai_value *v)
 {
-	while (v && v->graph == a->g && v->id >= 0 && a->replacement.at[v->id])
-		v = a->replacement.at[v->id];
+	for (pai_value *next; v && (next = replacement_of(a, v));)
+		v = next;
 	return v;
 }
 
@@ -78,6 +87,7 @@ static bool stale(const apply *a, const pai_group *group)
 		return true;
 	for (int i = 0; i < group->edits.n; i++) {
 		const pai_edit *e = group->edits.at[i];
+		assert(e->node || e->kind != PAI_EDIT_NODE);
 		if (e->node && e->kind != PAI_EDIT_NODE && e->node->dead)
 			return true;
 		for (int k = 0; e->kind == PAI_EDIT_NODE && k < e->node->n_in; k++) {
@@ -89,7 +99,7 @@ static bool stale(const apply *a, const pai_group *group)
 		if (now && !available(now, group, group->edits.n))
 			return true;
 		if (e->value && e->kind != PAI_EDIT_INIT && e->kind != PAI_EDIT_NAME &&
-		    (e->value->dead || a->replacement.at[e->value->id]))
+		    (e->value->dead || replacement_of(a, e->value)))
 			return true;
 	}
 	return false;
@@ -124,6 +134,7 @@ static pai_status check(apply *a, const pai_group *group)
 	for (int i = 0; i < group->edits.n; i++) {
 		const pai_edit *e = group->edits.at[i];
 		pai_value *now = e->now ? resolve(a, e->now) : NULL;
+		assert(now || (e->kind != PAI_EDIT_REPLACE && e->kind != PAI_EDIT_REWIRE));
 		switch (e->kind) {
 		case PAI_EDIT_REPLACE:
 			if (e->value->graph != a->g)

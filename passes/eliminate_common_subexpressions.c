@@ -45,6 +45,13 @@ static bool equal_str(pai_str x, pai_str y)
 	return x.n == y.n && memcmp(x.at, y.at, x.n) == 0;
 }
 
+static uint32_t bits(float f)
+{
+	uint32_t b;
+	memcpy(&b, &f, sizeof b);
+	return b;
+}
+
 /* Graphs and types never count as equal; floats are compared by bits. */
 static bool equal_attr(const pai_attr *x, const pai_attr *y)
 {
@@ -52,7 +59,7 @@ static bool equal_attr(const pai_attr *x, const pai_attr *y)
 		return false;
 	switch (x->type) {
 	case PAI_ATTR_FLOAT:
-		return memcmp(&x->f, &y->f, sizeof x->f) == 0;
+		return bits(x->f) == bits(y->f);
 	case PAI_ATTR_INT:
 		return x->i == y->i;
 	case PAI_ATTR_STRING:
