@@ -1,0 +1,717 @@
+/* build.c -- pai_model to messages, for export.c to pack.
+ *
+ * Every object starts as a copy of the message it came from, so that what the program does not look
+ * at (doc strings, unknown fields, annotations) goes along; what differs is put over it. Objects
+ * that do not differ are the old messages themselves: no pass, no change. Messages borrow all
+ * strings and contents from the model, and live in a scratch arena.
+ */
+#include "compiler/wire.h"
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct builder {
+	pai_arena *arena;
+	const pai_model *m;
+	pai_store *store;
+} builder;
+
+/* A new message: a copy of the origin where that is a message of the type, else an empty one. */
+static void *start(const builder *b, const ProtobufCMessageDescriptor *type, const void *origin)
+{
+	ProtobufCMessage *m = pai_arena_alloc(b->arena, type->sizeof_message);
+	if (pai_origin_is(origin, type))
+		pai_copy(m, origin, type->sizeof_message);
+	else
+		protobuf_c_message_init(type, m);
+	return m;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* An absent string stays absent where the new one is empty. */
+static void set_text(char **field, const char *s)
+{
+	if (!same_text(*field, s))
+		*field = (char *)s;
+}
+
+static void set_int(protobuf_c_boolean *has, int64_t *field, int64_t v)
+{
+	if ((*has ? *field : 0) != v) {
+		*has = 1;
+		*field = v;
+	}
+}
+
+static const char *plain_domain(const char *domain)
+{
+	return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+}
+
+static void set_domain(char **field, const char *domain)
+{
+	if (strcmp(plain_domain(*field), domain) != 0)
+		*field = (char *)domain;
+}
+
+static Onnx__StringStringEntryProto *entry(const builder *b, const char *key, const char *value)
+{
+	Onnx__StringStringEntryProto *e =
+		start(b, &onnx__string_string_entry_proto__descriptor, NULL);
+	e->key = (char *)key;
+	e->value = (char *)value;
+	return e;
+}
+
+static void set_props(const builder *b, size_t *n, Onnx__StringStringEntryProto ***at,
+		      const pai_props *props)
+{
+	bool same = *n == (size_t)props->n;
+	for (size_t i = 0; same && i < *n; i++)
+		same = same_text((*at)[i]->key, props->at[i].key) &&
+		       same_text((*at)[i]->value, props->at[i].value);
+	if (same)
+		return;
+	*n = (size_t)props->n;
+	*at = PAI_NEWS(b->arena, Onnx__StringStringEntryProto *, *n);
+	for (size_t i = 0; i < *n; i++)
+		(*at)[i] = entry(b, props->at[i].key, props->at[i].value);
+}
+
+static void set_opsets(const builder *b, size_t *n, Onnx__OperatorSetIdProto ***at,
+		       const pai_opset *sets, int n_sets)
+{
+	size_t had = *n;
+	Onnx__OperatorSetIdProto **old = *at;
+	*n = (size_t)n_sets;
+	*at = PAI_NEWS(b->arena, Onnx__OperatorSetIdProto *, n_sets);
+	for (size_t i = 0; i < *n; i++) {
+		bool same = i < had && old[i]->version == sets[i].version &&
+			    same_text(old[i]->domain, sets[i].domain);
+		if (same) {
+			(*at)[i] = old[i];
+			continue;
+		}
+		Onnx__OperatorSetIdProto *o =
+			start(b, &onnx__operator_set_id_proto__descriptor, i < had ? old[i] : NULL);
+		o->domain = (char *)sets[i].domain;
+		o->has_version = 1;
+		o->version = sets[i].version;
+		(*at)[i] = o;
+	}
+}
+
+/* ---- types ---- */
+
+static bool same_type(const pai_type *a, const pai_type *b)
+{
+	if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank)
+		return false;
+	for (int i = 0; i < a->rank; i++)
+		if (a->dims[i] != b->dims[i]) /* unknown is the same as unknown here */
+			return false;
+	return !a->elem == !b->elem && (!a->elem || same_type(a->elem, b->elem));
+}
+
+static Onnx__TensorShapeProto *build_shape(const builder *b, const pai_type *t)
+{
+	if (t->rank < 0)
+		return NULL;
+	Onnx__TensorShapeProto *s = start(b, &onnx__tensor_shape_proto__descriptor, NULL);
+	s->n_dim = (size_t)t->rank;
+	s->dim = PAI_NEWS(b->arena, Onnx__TensorShapeProto__Dimension *, t->rank);
+	for (int i = 0; i < t->rank; i++) {
+		Onnx__TensorShapeProto__Dimension *d =
+			start(b, &onnx__tensor_shape_proto__dimension__descriptor, NULL);
+		if (t->dims[i] >= 0) {
+			d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+			d->dim_value = t->dims[i];
+		} else if (t->dims[i] != PAI_DIM_UNKNOWN) {
+			d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+			d->dim_param = (char *)pai_dim_text(b->m->ctx, t->dims[i]);
+		}
+		s->dim[i] = d;
+	}
+	return s;
+}
+
+static Onnx__TypeProto *build_type(const builder *b, const pai_type *t);
+
+static void build_tensor_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
+{
+	Onnx__TypeProto__Tensor *x = start(b, &onnx__type_proto__tensor__descriptor, NULL);
+	x->has_elem_type = 1;
+	x->elem_type = (int32_t)t->dtype;
+	x->shape = build_shape(b, t);
+	p->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+	p->tensor_type = x;
+}
+
+static void build_sparse_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
+{
+	Onnx__TypeProto__SparseTensor *x =
+		start(b, &onnx__type_proto__sparse_tensor__descriptor, NULL);
+	x->has_elem_type = 1;
+	x->elem_type = (int32_t)t->dtype;
+	x->shape = build_shape(b, t);
+	p->value_case = ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE;
+	p->sparse_tensor_type = x;
+}
+
+static void build_map_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
+{
+	Onnx__TypeProto__Map *x = start(b, &onnx__type_proto__map__descriptor, NULL);
+	x->has_key_type = 1;
+	x->key_type = (int32_t)t->dtype;
+	x->value_type = build_type(b, t->elem);
+	p->value_case = ONNX__TYPE_PROTO__VALUE_MAP_TYPE;
+	p->map_type = x;
+}
+
+static void build_sequence_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
+{
+	Onnx__TypeProto__Sequence *x = start(b, &onnx__type_proto__sequence__descriptor, NULL);
+	x->elem_type = build_type(b, t->elem);
+	p->value_case = ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE;
+	p->sequence_type = x;
+}
+
+static void build_optional_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
+{
+	Onnx__TypeProto__Optional *x = start(b, &onnx__type_proto__optional__descriptor, NULL);
+	x->elem_type = build_type(b, t->elem);
+	p->value_case = ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE;
+	p->optional_type = x;
+}
+
+/* NULL: nothing is known. */
+static Onnx__TypeProto *build_type(const builder *b, const pai_type *t)
+{
+	static void (*const kinds[])(const builder *, const pai_type *, Onnx__TypeProto *) = {
+		[PAI_TYPE_TENSOR] = build_tensor_type,
+		[PAI_TYPE_SPARSE_TENSOR] = build_sparse_type,
+		[PAI_TYPE_SEQUENCE] = build_sequence_type,
+		[PAI_TYPE_OPTIONAL] = build_optional_type,
+		[PAI_TYPE_MAP] = build_map_type,
+	};
+	if (!t || t->kind == PAI_TYPE_UNKNOWN)
+		return NULL;
+	Onnx__TypeProto *p = start(b, &onnx__type_proto__descriptor, NULL);
+	kinds[t->kind](b, t, p);
+	return p;
+}
+
+/* What the file says of the value, or what a change has made of it. */
+static const pai_type *stated_type(const pai_value *v)
+{
+	return v->inferred ? v->stated : &v->type;
+}
+
+/* `said`: the file's message for it in this list, or NULL. */
+static Onnx__ValueInfoProto *build_value_info(const builder *b, const pai_value *v,
+					      const Onnx__ValueInfoProto *said)
+{
+	static const pai_type unknown = {.rank = -1};
+	const pai_type *type = stated_type(v);
+	pai_type was = unknown;
+	if (!said && pai_origin_is(v->origin, &onnx__value_info_proto__descriptor))
+		said = v->origin;
+	if (said && said->type)
+		pai_import_type(b->m->ctx, b->arena, said->type, &was);
+	bool same = same_type(type ? type : &unknown, &was);
+	if (said && same && same_text(said->name, v->name))
+		return (Onnx__ValueInfoProto *)said;
+	Onnx__ValueInfoProto *p = start(b, &onnx__value_info_proto__descriptor, said);
+	set_text(&p->name, v->name);
+	if (!type) /* an output of which nothing was stated: what was inferred helps */
+		type = &v->type;
+	if (!same || !p->type)
+		p->type = build_type(b, type);
+	return p;
+}
+
+/* ---- tensors ---- */
+
+static bool same_dims(const pai_tensor *t, const Onnx__TensorProto *p)
+{
+	return p->n_dims == (size_t)t->rank &&
+	       (t->dims == p->dims || t->rank == 0 ||
+		memcmp(t->dims, p->dims, sizeof *t->dims * p->n_dims) == 0);
+}
+
+/* Are the contents those that were read from the message? */
+static bool holds(const Onnx__TensorProto *p, const pai_tensor *t)
+{
+	if (t->nbytes == 0)
+		return true;
+	if (p->raw_data.len)
+		return p->raw_data.data == t->data && p->raw_data.len == t->nbytes;
+	if (p->n_string_data)
+		return t->dtype == PAI_STRING;
+	const void *lists[] = {p->float_data, p->int64_data, p->double_data};
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		if (lists[i])
+			return lists[i] == t->data;
+	return p->n_int32_data || p->n_uint64_data; /* may have been converted */
+}
+
+static void set_contents(const builder *b, Onnx__TensorProto *p, const pai_tensor *t)
+{
+	if (t->dtype != PAI_STRING) {
+		p->has_raw_data = 1;
+		p->raw_data = (ProtobufCBinaryData){t->nbytes, t->data};
+		return;
+	}
+	const pai_str *s = t->data;
+	p->n_string_data = t->nbytes / sizeof *s;
+	p->string_data = PAI_NEWS(b->arena, ProtobufCBinaryData, p->n_string_data);
+	for (size_t i = 0; i < p->n_string_data; i++)
+		p->string_data[i] = (ProtobufCBinaryData){s[i].n, (uint8_t *)s[i].at};
+}
+
+static void set_external(const builder *b, Onnx__TensorProto *p, const char *location,
+			 uint64_t offset, uint64_t length)
+{
+	p->has_data_location = 1;
+	p->data_location = 1;
+	p->n_external_data = 3;
+	p->external_data = PAI_NEWS(b->arena, Onnx__StringStringEntryProto *, 3);
+	p->external_data[0] = entry(b, "location", location);
+	p->external_data[1] = entry(b, "offset", pai_arena_printf(b->arena, "%" PRIu64, offset));
+	p->external_data[2] = entry(b, "length", pai_arena_printf(b->arena, "%" PRIu64, length));
+}
+
+/* The entries as they were, seen from the folder of the output. */
+static void keep_external(const builder *b, Onnx__TensorProto *p, const pai_props *e)
+{
+	p->has_data_location = 1;
+	p->data_location = 1;
+	p->n_external_data = (size_t)e->n;
+	p->external_data = PAI_NEWS(b->arena, Onnx__StringStringEntryProto *, e->n);
+	for (int i = 0; i < e->n; i++) {
+		const char *value = e->at[i].value;
+		if (strcmp(e->at[i].key, "location") == 0)
+			value = pai_arena_printf(b->arena, "%s%s", b->store->prefix, value);
+		p->external_data[i] = entry(b, e->at[i].key, value);
+	}
+}
+
+/* A tensor whose contents are elsewhere or replaced: the message without any. */
+static Onnx__TensorProto *without_contents(const builder *b, const pai_tensor *t, const char *name)
+{
+	Onnx__TensorProto *p = start(b, &onnx__tensor_proto__descriptor, t->origin);
+	p->n_float_data = p->n_int32_data = p->n_string_data = p->n_int64_data = 0;
+	p->n_double_data = p->n_uint64_data = p->n_external_data = 0;
+	p->has_raw_data = p->has_data_location = 0;
+	p->has_data_type = 1;
+	p->data_type = (int32_t)t->dtype;
+	p->n_dims = (size_t)t->rank;
+	p->dims = t->dims;
+	set_text(&p->name, name);
+	return p;
+}
+
+static bool goes_out(const builder *b, const pai_tensor *t, bool is_init)
+{
+	enum { LARGE = 1024 };
+	bool was_out = t->external && t->data;
+	if (t->dtype == PAI_STRING || !t->nbytes || !t->data)
+		return false;
+	if (b->store->mode == PAI_EXTERNAL_FILE)
+		return was_out || (is_init && t->nbytes >= LARGE);
+	return b->store->mode == PAI_EXTERNAL_KEEP && was_out;
+}
+
+static Onnx__TensorProto *build_tensor(const builder *b, const pai_tensor *t, const char *name,
+				       bool is_init)
+{
+	const pai_props *e = t->external;
+	Onnx__TensorProto *old = pai_origin_is(t->origin, &onnx__tensor_proto__descriptor)
+					 ? (Onnx__TensorProto *)t->origin
+					 : NULL;
+	if (goes_out(b, t, is_init)) {
+		Onnx__TensorProto *p = without_contents(b, t, name);
+		set_external(b, p, b->store->location, pai_store_add(b->arena, b->store, t),
+			     t->nbytes);
+		return p;
+	}
+	if (e && (b->store->mode == PAI_EXTERNAL_SHARE || !t->data)) {
+		Onnx__TensorProto *p = without_contents(b, t, name);
+		keep_external(b, p, e);
+		return p;
+	}
+	bool same = old && !e && same_text(old->name, name) && same_dims(t, old) &&
+		    old->data_type == (int32_t)t->dtype && holds(old, t);
+	if (same)
+		return old;
+	Onnx__TensorProto *p = without_contents(b, t, name);
+	if (t->data || !t->nbytes)
+		set_contents(b, p, t);
+	return p;
+}
+
+/* ---- attributes and nodes ---- */
+
+static Onnx__GraphProto *build_graph(const builder *b, const pai_graph *g);
+
+static bool same_strings(const pai_attr *a, const Onnx__AttributeProto *p)
+{
+	if ((size_t)a->list.n != p->n_strings)
+		return false;
+	for (size_t i = 0; i < p->n_strings; i++)
+		if (a->list.s[i].n != p->strings[i].len ||
+		    (p->strings[i].len &&
+		     memcmp(a->list.s[i].at, p->strings[i].data, p->strings[i].len) != 0))
+			return false;
+	return true;
+}
+
+static bool same_numbers(int64_t n, const void *a, size_t had, const void *b, size_t width)
+{
+	return (size_t)n == had && (a == b || !had || memcmp(a, b, had * width) == 0);
+}
+
+/* For what holds no tensors and graphs of its own. */
+static bool same_attr(const builder *b, const pai_attr *a, const Onnx__AttributeProto *p)
+{
+	if (!same_text(a->name, p->name) || !same_text(a->ref, p->ref_attr_name))
+		return false;
+	if (p->has_type && p->type && p->type != (int32_t)a->type)
+		return false;
+	if (a->ref)
+		return true;
+	switch (a->type) {
+	case PAI_ATTR_FLOAT:
+		return p->has_f && memcmp(&a->f, &p->f, sizeof a->f) == 0;
+	case PAI_ATTR_INT:
+		return p->has_i && a->i == p->i;
+	case PAI_ATTR_STRING:
+		return p->has_s && a->s.n == p->s.len &&
+		       (!p->s.len || memcmp(a->s.at, p->s.data, p->s.len) == 0);
+	case PAI_ATTR_FLOATS:
+		return same_numbers(a->list.n, a->list.f, p->n_floats, p->floats, sizeof(float));
+	case PAI_ATTR_INTS:
+		return same_numbers(a->list.n, a->list.i, p->n_ints, p->ints, sizeof(int64_t));
+	case PAI_ATTR_STRINGS:
+		return same_strings(a, p);
+	case PAI_ATTR_TYPE_PROTO: {
+		pai_type was = {.rank = -1};
+		if (p->tp)
+			pai_import_type(b->m->ctx, b->arena, p->tp, &was);
+		return p->tp && same_type(a->type_value, &was);
+	}
+	case PAI_ATTR_TENSOR:
+		return p->t && p->t == build_tensor(b, a->t, p->t->name, false);
+	case PAI_ATTR_TENSORS:
+	case PAI_ATTR_GRAPH:
+	case PAI_ATTR_GRAPHS:
+		return false;
+	case PAI_ATTR_SPARSE_TENSOR:
+		return p->sparse_tensor && a->t->origin == p->sparse_tensor;
+	case PAI_ATTR_SPARSE_TENSORS:
+	case PAI_ATTR_TYPE_PROTOS:
+	case PAI_ATTR_UNDEFINED:
+		return true;
+	}
+	return false;
+}
+
+static void set_strings(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+{
+	p->n_strings = (size_t)a->list.n;
+	p->strings = PAI_NEWS(b->arena, ProtobufCBinaryData, a->list.n);
+	for (size_t i = 0; i < p->n_strings; i++)
+		p->strings[i] = (ProtobufCBinaryData){a->list.s[i].n, (uint8_t *)a->list.s[i].at};
+}
+
+static void set_tensors(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+{
+	p->n_tensors = (size_t)a->list.n;
+	p->tensors = PAI_NEWS(b->arena, Onnx__TensorProto *, a->list.n);
+	for (size_t i = 0; i < p->n_tensors; i++)
+		p->tensors[i] = build_tensor(b, a->list.t[i], a->list.t[i]->name, false);
+}
+
+static void set_graphs(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+{
+	p->n_graphs = (size_t)a->list.n;
+	p->graphs = PAI_NEWS(b->arena, Onnx__GraphProto *, a->list.n);
+	for (size_t i = 0; i < p->n_graphs; i++)
+		p->graphs[i] = build_graph(b, a->list.g[i]);
+}
+
+static void set_value(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+{
+	switch (a->type) {
+	case PAI_ATTR_FLOAT:
+		p->has_f = 1;
+		p->f = a->f;
+		break;
+	case PAI_ATTR_INT:
+		p->has_i = 1;
+		p->i = a->i;
+		break;
+	case PAI_ATTR_STRING:
+		p->has_s = 1;
+		p->s = (ProtobufCBinaryData){a->s.n, (uint8_t *)a->s.at};
+		break;
+	case PAI_ATTR_TENSOR:
+		p->t = build_tensor(b, a->t, a->t->name, false);
+		break;
+	case PAI_ATTR_GRAPH:
+		p->g = build_graph(b, a->g);
+		break;
+	case PAI_ATTR_FLOATS:
+		p->n_floats = (size_t)a->list.n;
+		p->floats = (float *)a->list.f;
+		break;
+	case PAI_ATTR_INTS:
+		p->n_ints = (size_t)a->list.n;
+		p->ints = (int64_t *)a->list.i;
+		break;
+	case PAI_ATTR_STRINGS:
+		set_strings(b, a, p);
+		break;
+	case PAI_ATTR_TENSORS:
+		set_tensors(b, a, p);
+		break;
+	case PAI_ATTR_GRAPHS:
+		set_graphs(b, a, p);
+		break;
+	case PAI_ATTR_TYPE_PROTO:
+		p->tp = build_type(b, a->type_value);
+		break;
+	case PAI_ATTR_SPARSE_TENSOR: /* never made by us: the message it was read from */
+		if (pai_origin_is(a->t->origin, &onnx__sparse_tensor_proto__descriptor))
+			p->sparse_tensor = (Onnx__SparseTensorProto *)a->t->origin;
+		break;
+	case PAI_ATTR_SPARSE_TENSORS:
+	case PAI_ATTR_TYPE_PROTOS:
+	case PAI_ATTR_UNDEFINED:
+		break;
+	}
+}
+
+static void clear_value(Onnx__AttributeProto *p)
+{
+	p->has_f = p->has_i = p->has_s = 0;
+	p->t = NULL;
+	p->g = NULL;
+	p->tp = NULL;
+	p->n_floats = p->n_ints = p->n_strings = p->n_tensors = p->n_graphs = 0;
+}
+
+static Onnx__AttributeProto *build_attr(const builder *b, const pai_attr *a)
+{
+	bool has_old = pai_origin_is(a->origin, &onnx__attribute_proto__descriptor);
+	if (has_old && same_attr(b, a, a->origin))
+		return (Onnx__AttributeProto *)a->origin;
+	Onnx__AttributeProto *p = start(b, &onnx__attribute_proto__descriptor, a->origin);
+	set_text(&p->name, a->name);
+	if (!has_old || p->type != (int32_t)a->type) {
+		p->has_type = 1;
+		p->type = (int32_t)a->type;
+	}
+	set_text(&p->ref_attr_name, a->ref);
+	clear_value(p);
+	if (!a->ref)
+		set_value(b, a, p);
+	return p;
+}
+
+/* Replaces the list where it differs. */
+static void set_attrs(const builder *b, size_t *n, Onnx__AttributeProto ***at, int n_attrs,
+		      const pai_attr *attrs)
+{
+	Onnx__AttributeProto **list = PAI_NEWS(b->arena, Onnx__AttributeProto *, n_attrs);
+	bool same = *n == (size_t)n_attrs;
+	for (int i = 0; i < n_attrs; i++) {
+		list[i] = build_attr(b, &attrs[i]);
+		same = same && list[i] == (*at)[i];
+	}
+	if (same)
+		return;
+	*n = (size_t)n_attrs;
+	*at = list;
+}
+
+static const char *name_of(const pai_value *v)
+{
+	return v ? v->name : "";
+}
+
+static void set_names(const builder *b, size_t *n, char ***at, int n_values,
+		      pai_value *const *values)
+{
+	bool same = *n == (size_t)n_values;
+	for (int i = 0; same && i < n_values; i++)
+		same = strcmp((*at)[i], name_of(values[i])) == 0;
+	if (same)
+		return;
+	*n = (size_t)n_values;
+	*at = PAI_NEWS(b->arena, char *, n_values);
+	for (int i = 0; i < n_values; i++)
+		(*at)[i] = (char *)name_of(values[i]);
+}
+
+static Onnx__NodeProto *build_node(const builder *b, const pai_node *n)
+{
+	Onnx__NodeProto *p = start(b, &onnx__node_proto__descriptor, n->origin);
+	set_names(b, &p->n_input, &p->input, n->n_in, n->in);
+	set_names(b, &p->n_output, &p->output, n->n_out, n->out);
+	set_text(&p->name, n->name);
+	set_text(&p->op_type, n->op_type);
+	set_domain(&p->domain, n->domain);
+	set_text(&p->overload, n->overload);
+	set_attrs(b, &p->n_attribute, &p->attribute, n->n_attrs, n->attrs);
+	set_props(b, &p->n_metadata_props, &p->metadata_props, &n->props);
+	return p;
+}
+
+static void set_nodes(const builder *b, size_t *n, Onnx__NodeProto ***at, const pai_graph *g)
+{
+	*n = (size_t)g->nodes.n;
+	*at = PAI_NEWS(b->arena, Onnx__NodeProto *, g->nodes.n);
+	for (int i = 0; i < g->nodes.n; i++)
+		(*at)[i] = build_node(b, g->nodes.at[i]);
+}
+
+/* ---- graphs ---- */
+
+/* Inputs or outputs; the old messages are found at the same place. */
+static void set_ends(const builder *b, size_t *n, Onnx__ValueInfoProto ***at, int n_values,
+		     pai_value *const *values)
+{
+	size_t had = *n;
+	Onnx__ValueInfoProto **old = *at;
+	*n = (size_t)n_values;
+	*at = PAI_NEWS(b->arena, Onnx__ValueInfoProto *, n_values);
+	for (size_t i = 0; i < *n; i++) {
+		bool said = i < had && same_text(old[i]->name, values[i]->name);
+		(*at)[i] = build_value_info(b, values[i], said ? old[i] : NULL);
+	}
+}
+
+static void set_inits(const builder *b, Onnx__GraphProto *p, const pai_graph *g)
+{
+	p->n_initializer = p->n_sparse_initializer = 0;
+	p->initializer = PAI_NEWS(b->arena, Onnx__TensorProto *, g->inits.n);
+	p->sparse_initializer = PAI_NEWS(b->arena, Onnx__SparseTensorProto *, g->inits.n);
+	for (int i = 0; i < g->inits.n; i++) {
+		const pai_value *v = g->inits.at[i];
+		if (pai_origin_is(v->init->origin, &onnx__sparse_tensor_proto__descriptor))
+			p->sparse_initializer[p->n_sparse_initializer++] =
+				(Onnx__SparseTensorProto *)v->init->origin;
+		else
+			p->initializer[p->n_initializer++] =
+				build_tensor(b, v->init, v->name, true);
+	}
+}
+
+/* Every value that the graph has or had, by name; what lives wins. */
+static pai_map *all_names(const builder *b, const pai_graph *g)
+{
+	pai_map *names = pai_map_new(b->arena);
+	for (int i = 0; i < g->values.n; i++) {
+		pai_value *v = g->values.at[i], *other = pai_map_get(names, v->name);
+		if (!other || other->dead)
+			pai_map_put(names, v->name, v);
+	}
+	return names;
+}
+
+/* Types of values between the ends: what the file says, without what is gone; of a model that was
+ * read as text, what the text says. */
+static void set_value_infos(const builder *b, size_t *n, Onnx__ValueInfoProto ***at,
+			    const pai_graph *g, const pai_map *names)
+{
+	size_t had = *n;
+	Onnx__ValueInfoProto **old = *at;
+	*n = 0;
+	*at = PAI_NEWS(b->arena, Onnx__ValueInfoProto *, had + (size_t)g->values.n);
+	for (size_t i = 0; i < had; i++) {
+		const pai_value *v = pai_map_get(names, old[i]->name ? old[i]->name : "");
+		if (!v) /* of something else, such as a subgraph */
+			(*at)[(*n)++] = old[i];
+		else if (!v->dead && v->origin)
+			(*at)[(*n)++] = build_value_info(b, v, old[i]);
+	}
+	for (int i = 0; b->m->text && i < g->values.n; i++) {
+		const pai_value *v = g->values.at[i];
+		const pai_type *type = stated_type(v);
+		bool between = v->producer && !v->is_output && !v->dead;
+		if (between && (v->origin || (type && type->kind != PAI_TYPE_UNKNOWN)))
+			(*at)[(*n)++] = build_value_info(b, v, NULL);
+	}
+}
+
+static void drop_dead_annotations(const builder *b, Onnx__GraphProto *p, const pai_map *names)
+{
+	size_t had = p->n_quantization_annotation;
+	Onnx__TensorAnnotation **old = p->quantization_annotation;
+	p->n_quantization_annotation = 0;
+	p->quantization_annotation = PAI_NEWS(b->arena, Onnx__TensorAnnotation *, had);
+	for (size_t i = 0; i < had; i++) {
+		const pai_value *v =
+			pai_map_get(names, old[i]->tensor_name ? old[i]->tensor_name : "");
+		if (!v || !v->dead)
+			p->quantization_annotation[p->n_quantization_annotation++] = old[i];
+	}
+}
+
+static Onnx__GraphProto *build_graph(const builder *b, const pai_graph *g)
+{
+	Onnx__GraphProto *p = start(b, &onnx__graph_proto__descriptor, g->origin);
+	pai_map *names = all_names(b, g);
+	set_text(&p->name, g->name);
+	set_nodes(b, &p->n_node, &p->node, g);
+	set_inits(b, p, g);
+	set_ends(b, &p->n_input, &p->input, g->inputs.n, g->inputs.at);
+	set_ends(b, &p->n_output, &p->output, g->outputs.n, g->outputs.at);
+	set_value_infos(b, &p->n_value_info, &p->value_info, g, names);
+	drop_dead_annotations(b, p, names);
+	set_props(b, &p->n_metadata_props, &p->metadata_props, &g->props);
+	return p;
+}
+
+static Onnx__FunctionProto *build_function(const builder *b, const pai_function *f)
+{
+	const pai_graph *g = f->graph;
+	Onnx__FunctionProto *p = start(b, &onnx__function_proto__descriptor, f->origin);
+	set_text(&p->name, f->name);
+	set_text(&p->domain, f->domain);
+	set_text(&p->overload, f->overload);
+	set_names(b, &p->n_input, &p->input, g->inputs.n, g->inputs.at);
+	set_names(b, &p->n_output, &p->output, g->outputs.n, g->outputs.at);
+	p->n_attribute = (size_t)f->n_attr_names;
+	p->attribute = (char **)f->attr_names;
+	set_attrs(b, &p->n_attribute_proto, &p->attribute_proto, f->n_attrs, f->attrs);
+	set_nodes(b, &p->n_node, &p->node, g);
+	set_opsets(b, &p->n_opset_import, &p->opset_import, f->opsets, f->n_opsets);
+	set_value_infos(b, &p->n_value_info, &p->value_info, g, all_names(b, g));
+	set_props(b, &p->n_metadata_props, &p->metadata_props, &f->props);
+	return p;
+}
+
+Onnx__ModelProto *pai_build_model(pai_arena *a, const pai_model *m, pai_store *store)
+{
+	builder made = {a, m, store}, *b = &made;
+	Onnx__ModelProto *p = start(b, &onnx__model_proto__descriptor, m->origin);
+	set_int(&p->has_ir_version, &p->ir_version, m->ir_version);
+	set_opsets(b, &p->n_opset_import, &p->opset_import, m->opsets, m->n_opsets);
+	set_text(&p->producer_name, m->producer_name);
+	set_text(&p->producer_version, m->producer_version);
+	set_text(&p->domain, m->domain);
+	set_int(&p->has_model_version, &p->model_version, m->model_version);
+	set_text(&p->doc_string, m->doc);
+	p->graph = build_graph(b, m->graph);
+	p->n_functions = (size_t)m->functions.n;
+	p->functions = PAI_NEWS(a, Onnx__FunctionProto *, m->functions.n);
+	for (int i = 0; i < m->functions.n; i++)
+		p->functions[i] = build_function(b, m->functions.at[i]);
+	set_props(b, &p->n_metadata_props, &p->metadata_props, &m->props);
+	return p;
+}
