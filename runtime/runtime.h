@@ -402,6 +402,52 @@ PAI_API void pai_session_restore(pai_session *s); /* what was last kept */
 /* False where a weight is NaN or infinite; *name is its initialiser. */
 PAI_API bool pai_session_finite(const pai_session *s, const char **name);
 
+/* The copy that infers; lives as long as the session. */
+const pai_objective *pai_session_objective(const pai_session *s);
+
+/* ---- batch.c: samples of a data set as inputs of a model ---- */
+
+typedef struct pai_batcher {
+	pai_tensor **inputs; /* of the model, in order, filled by pai_batch_fill */
+	pai_tensor *labels;
+	int n_inputs;
+	int64_t n; /* samples of the data set */
+	struct pai_feed *feeds;
+} pai_batcher;
+
+/* The field of the labels: key, or where that is NULL "label", then "labels"; NULL: none. */
+const pai_field *pai_label_field(const pai_dataset *d, const char *key);
+/* Matches fields to the inputs of an objective by name (a model of one input takes the only field
+ * that is not the label), and checks types, shapes and the range of labels.
+ * Shapes may differ by axes of size 1 or by being flat. Numbers are converted: uint8 to float
+ * divides by 255; floats to floats; integers to wider integers. Nothing else is. */
+PAI_MUST_USE pai_status pai_batcher_new(pai_ctx *ctx, pai_arena *a, const pai_objective *o,
+					const pai_dataset *d, const char *label_key, int max_batch,
+					pai_batcher *out);
+/* Samples index[0 .. n) into the tensors, whose first size becomes n. n <= max_batch */
+void pai_batch_fill(pai_batcher *b, const int64_t *index, int n);
+/* Samples the model takes at a time; 0: any number. */
+int64_t pai_fixed_batch(const pai_model *m);
+
+/* ---- plot.c: curves as SVG ---- */
+
+typedef struct pai_series {
+	const char *name;
+	int n;
+	const double *x, *y; /* NaN: no point */
+} pai_series;
+
+typedef struct pai_panel { /* one pair of axes */
+	const char *title, *x_label, *y_label;
+	int n;
+	const pai_series *series;
+} pai_panel;
+
+/* Panels side by side, each with axes, ticks and a legend; the same series name has the same colour
+ * in all of them. Equal bytes for equal numbers. */
+PAI_API PAI_MUST_USE pai_status pai_plot_write(pai_ctx *ctx, const char *path, const char *title,
+					       int n, const pai_panel *panels);
+
 /* ---- train.c: the loop ---- */
 
 typedef struct pai_train_progress {
@@ -415,10 +461,10 @@ typedef struct pai_train_progress {
 typedef struct pai_train_options {
 	pai_session_options session;
 	const pai_dataset *data, *val; /* val may be NULL */
-	const char *label;             /* field of the labels; NULL: "label" */
-	int epochs;
-	uint64_t steps; /* 0: by epochs */
-	int batch;
+	const char *label;             /* field of the labels; NULL: "label", else "labels" */
+	int epochs;     /* 0: by steps */
+	uint64_t steps; /* at most; 0: by epochs */
+	int batch;      /* 0: what the model fixes, else 32 */
 	bool shuffle, drop_last;
 	const char *run_dir, *log_steps; /* NULL: none */
 	void (*progress)(void *payload, const pai_train_progress *p);

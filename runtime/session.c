@@ -468,6 +468,11 @@ const float *pai_session_gradient(const pai_session *s, const char *initializer)
 	return NULL;
 }
 
+const pai_objective *pai_session_objective(const pai_session *s)
+{
+	return &s->infer.objective;
+}
+
 static pai_status store_one(const pai_session *s, pai_model *m, pai_patch *p, const char *name,
 			    const float *from)
 {

@@ -1,0 +1,246 @@
+/* run_folder.c -- what a training run leaves behind. */
+#include "runtime/run_folder.h"
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *in_dir(const pai_run_folder *f, const char *name)
+{
+	return pai_arena_printf(f->arena, "%s/%s", f->dir, name);
+}
+
+static pai_status cannot_write(pai_run_folder *f, const char *path)
+{
+	return pai_fail(f->ctx, PAI_E_cannot_write, pai_at_file(path), "%s", strerror(errno));
+}
+
+static pai_status open_text(pai_run_folder *f, const char *name, const char *head, FILE **out)
+{
+	*out = fopen(in_dir(f, name), "wx");
+	if (!*out || fputs(head, *out) < 0)
+		return cannot_write(f, in_dir(f, name));
+	return PAI_OK;
+}
+
+static void put_json(FILE *to, cJSON *object)
+{
+	char *text = cJSON_PrintUnformatted(object);
+	cJSON_Delete(object);
+	if (text && to) {
+		fprintf(to, "%s\n", text);
+		fflush(to);
+	}
+	free(text);
+}
+
+static cJSON *event(const char *name)
+{
+	cJSON *e = cJSON_CreateObject();
+	cJSON_AddStringToObject(e, "event", name);
+	return e;
+}
+
+/* JSON has no NaN: what was not measured is null. */
+static void add_number(cJSON *to, const char *key, double v)
+{
+	if (isfinite(v))
+		cJSON_AddNumberToObject(to, key, v);
+	else
+		cJSON_AddNullToObject(to, key);
+}
+
+static void add_text(cJSON *to, const char *key, const char *v)
+{
+	if (v)
+		cJSON_AddStringToObject(to, key, v);
+	else
+		cJSON_AddNullToObject(to, key);
+}
+
+static const char *item_text(pai_run_folder *f, const pai_item *item, const char *name)
+{
+	return item ? pai_items_print(f->arena, item, 1) : name;
+}
+
+static pai_status write_config(pai_run_folder *f, const pai_model *m, const pai_train_options *o,
+			       int batch)
+{
+	const pai_session_options *s = &o->session;
+	cJSON *c = cJSON_CreateObject();
+	cJSON_AddNumberToObject(c, "schema", 1);
+	add_text(c, "version", PAI_VERSION);
+	add_text(c, "onednn", pai_onednn_version());
+	add_text(c, "model", m->path);
+	add_text(c, "data", o->data->path);
+	add_number(c, "samples", (double)o->data->n);
+	add_text(c, "val", o->val ? o->val->path : NULL);
+	add_text(c, "loss", item_text(f, s->loss_settings, s->loss->name));
+	add_text(c, "optimizer", item_text(f, s->optimizer_settings, s->optimizer->name));
+	add_text(c, "output", s->output);
+	add_text(c, "freeze", s->freeze);
+	add_text(c, "trainable", s->trainable);
+	add_number(c, "epochs", o->epochs);
+	add_number(c, "steps", (double)o->steps);
+	add_number(c, "batch_size", batch);
+	cJSON_AddBoolToObject(c, "shuffle", o->shuffle);
+	cJSON_AddBoolToObject(c, "drop_last", o->drop_last);
+	cJSON_AddStringToObject(
+		c, "seed", pai_arena_printf(f->arena, "%llu", (unsigned long long)f->ctx->seed));
+	add_number(c, "threads", s->threads ? s->threads : f->ctx->threads);
+	add_text(c, "runtime", s->backend == PAI_FAST ? "fast" : "reference");
+	char *text = cJSON_Print(c);
+	cJSON_Delete(c);
+	if (!text)
+		return pai_fail(f->ctx, PAI_E_memory, pai_at_file(f->dir), "for config.json");
+	pai_writer *w;
+	pai_status status = pai_writer_open(f->ctx, in_dir(f, "config.json"), &w);
+	if (status == PAI_OK) {
+		pai_writer_printf(w, "%s\n", text);
+		status = pai_writer_commit(w);
+	}
+	free(text);
+	return status;
+}
+
+static pai_status open_folder(pai_run_folder *f, const pai_model *m, const pai_train_options *o,
+			      int batch)
+{
+	if (mkdir(f->dir, 0777) != 0)
+		return errno == EEXIST ? pai_fail(f->ctx, PAI_E_run_dir, pai_at_file(f->dir),
+						  "exists already")
+				       : cannot_write(f, f->dir);
+	PAI_TRY(write_config(f, m, o, batch));
+	PAI_TRY(open_text(f, "steps.csv", "step,epoch,loss,lr,seconds\n", &f->steps));
+	PAI_TRY(open_text(f, "epochs.csv",
+			  "epoch,steps,train_loss,val_loss,val_accuracy,lr,seconds\n", &f->epochs));
+	PAI_TRY(open_text(f, "events.jsonl", "", &f->events));
+	put_json(f->events, event("start"));
+	return PAI_OK;
+}
+
+pai_status pai_run_folder_open(pai_ctx *ctx, pai_arena *a, const pai_model *m,
+			       const pai_train_options *o, int batch, pai_run_folder *out)
+{
+	*out = (pai_run_folder){.ctx = ctx, .arena = a, .dir = o->run_dir};
+	if (o->log_steps) {
+		PAI_TRY(pai_writer_open(ctx, o->log_steps, &out->log));
+		pai_writer_printf(out->log, "step,epoch,loss,lr\n");
+	}
+	return out->dir ? open_folder(out, m, o, batch) : PAI_OK;
+}
+
+void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss, double lr,
+			 double seconds)
+{
+	/* Nine digits tell every float from its neighbours. */
+	if (f->log)
+		pai_writer_printf(f->log, "%llu,%d,%.9g,%.9g\n", (unsigned long long)step, epoch,
+				  (double)loss, lr);
+	if (f->steps)
+		fprintf(f->steps, "%llu,%d,%.9g,%.9g,%.6f\n", (unsigned long long)step, epoch,
+			(double)loss, lr, seconds);
+}
+
+static pai_status plot(pai_run_folder *f)
+{
+	int n = f->rows.n;
+	double *columns[4]; /* epoch, train loss, val loss, val accuracy */
+	for (int k = 0; k < 4; k++)
+		columns[k] = PAI_NEWS(f->arena, double, n);
+	bool val = false, accuracy = false;
+	for (int i = 0; i < n; i++) {
+		const pai_epoch_row *r = &f->rows.at[i];
+		columns[0][i] = r->epoch;
+		columns[1][i] = r->train_loss;
+		columns[2][i] = r->val_loss;
+		columns[3][i] = r->val_accuracy;
+		val |= isfinite(r->val_loss);
+		accuracy |= isfinite(r->val_accuracy);
+	}
+	const pai_series losses[] = {{"training", n, columns[0], columns[1]},
+				     {"validation", n, columns[0], columns[2]}};
+	const pai_series accuracies[] = {{"validation", n, columns[0], columns[3]}};
+	const pai_panel panels[] = {{"Loss", "epoch", "loss", val ? 2 : 1, losses},
+				    {"Accuracy", "epoch", "share right", 1, accuracies}};
+	return pai_plot_write(f->ctx, in_dir(f, "plot.svg"), "Training run", accuracy ? 2 : 1,
+			      panels);
+}
+
+pai_status pai_run_folder_epoch(pai_run_folder *f, const pai_epoch_row *row)
+{
+	if (!f->dir)
+		return PAI_OK;
+	PAI_PUSH(f->arena, f->rows, *row);
+	fprintf(f->epochs, "%d,%llu,%.9g,", row->epoch, (unsigned long long)row->steps,
+		row->train_loss);
+	if (isfinite(row->val_loss))
+		fprintf(f->epochs, "%.9g", row->val_loss);
+	fputc(',', f->epochs);
+	if (isfinite(row->val_accuracy))
+		fprintf(f->epochs, "%.9g", row->val_accuracy);
+	fprintf(f->epochs, ",%.9g,%.3f\n", row->lr, row->train_seconds);
+	cJSON *e = event("epoch");
+	add_number(e, "epoch", row->epoch);
+	add_number(e, "steps", (double)row->steps);
+	add_number(e, "train_loss", row->train_loss);
+	add_number(e, "val_loss", row->val_loss);
+	add_number(e, "val_accuracy", row->val_accuracy);
+	put_json(f->events, e);
+	fflush(f->epochs);
+	fflush(f->steps);
+	return plot(f);
+}
+
+pai_status pai_run_folder_best(pai_run_folder *f, const pai_model *m, const pai_session *s,
+			       const pai_epoch_row *row)
+{
+	if (!f->dir)
+		return PAI_OK;
+	pai_model *copy = pai_model_clone(m);
+	pai_status status = pai_session_store(s, copy);
+	if (status == PAI_OK)
+		status = pai_model_write(copy, in_dir(f, "best.onnx"), NULL);
+	pai_model_free(copy);
+	PAI_TRY(status);
+	cJSON *e = event("best");
+	add_number(e, "epoch", row->epoch);
+	add_number(e, "val_loss", row->val_loss);
+	add_number(e, "val_accuracy", row->val_accuracy);
+	put_json(f->events, e);
+	return PAI_OK;
+}
+
+pai_status pai_run_folder_last(const pai_run_folder *f, const pai_model *m)
+{
+	return f->dir ? pai_model_write(m, in_dir(f, "last.onnx"), NULL) : PAI_OK;
+}
+
+static bool close_text(FILE *f)
+{
+	if (!f)
+		return true;
+	bool good = !ferror(f);
+	return fclose(f) == 0 && good;
+}
+
+pai_status pai_run_folder_close(pai_run_folder *f, pai_status run)
+{
+	if (f->events) {
+		cJSON *e = event(run == PAI_OK ? "end" : "failed");
+		add_number(e, "status", run);
+		put_json(f->events, e);
+	}
+	bool good = close_text(f->steps);
+	good &= close_text(f->epochs);
+	good &= close_text(f->events);
+	if (run != PAI_OK) {
+		pai_writer_discard(f->log);
+		return run;
+	}
+	if (f->log)
+		PAI_TRY(pai_writer_commit(f->log));
+	return good ? PAI_OK : cannot_write(f, f->dir);
+}
