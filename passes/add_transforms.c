@@ -21,7 +21,8 @@ typedef struct state {
 	int n_rules;
 	int64_t opset; /* of the model's ai.onnx */
 	bool warned;
-	cJSON *lock; /* list of what was done; NULL: not asked for */
+	pai_map *compat; /* by operator: that of its nodes */
+	cJSON *lock;     /* list of what was done; NULL: not asked for */
 } state;
 
 typedef PAI_VEC(const pai_rule *) chain;
@@ -114,20 +115,31 @@ static pai_status agree(pai_pass_run *r, const parameter *p, chain *out)
 	return PAI_OK;
 }
 
-static pai_status same_compat(void *payload, pai_graph *g)
+static const char *compat_of(const pai_node *n)
 {
-	const pai_node *now = payload;
-	for (int i = 0; i < g->nodes.n; i++) {
-		const pai_node *n = g->nodes.at[i];
-		if (!pai_node_is_in(n, PAI_DOMAIN_TRANSFORM, now->op_type) ||
-		    strcmp(pai_node_string(n, "compat", "none"),
-			   pai_node_string(now, "compat", "none")) == 0)
-			continue;
-		return pai_fail(g->model->ctx, PAI_E_transform_compat, pai_at_node(n),
-				"has another compat than the rule for %s: a model has one function "
-				"for each operator",
-				now->op_type);
-	}
+	return pai_node_string(n, "compat", "none");
+}
+
+static pai_status note_compat(void *payload, pai_graph *g)
+{
+	state *s = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		if (pai_transform_of(g->nodes.at[i]))
+			pai_map_put(s->compat, g->nodes.at[i]->op_type,
+				    (void *)compat_of(g->nodes.at[i]));
+	return PAI_OK;
+}
+
+/* A model has one function for each operator, and its text depends on compat. */
+static pai_status check_compat(pai_pass_run *r, const pai_node *n, const pai_rule *rule)
+{
+	state *s = r->state;
+	const char *before = pai_map_get(s->compat, n->op_type), *now = compat_of(n);
+	if (before && strcmp(before, now) != 0)
+		return pai_fail(r->ctx, PAI_E_transform_compat, pai_at_nothing(),
+				"rule %s has compat \"%s\", another %s of the model has \"%s\"",
+				rule->label, now, n->op_type, before);
+	pai_map_put(s->compat, n->op_type, (void *)now);
 	return PAI_OK;
 }
 
@@ -135,7 +147,6 @@ static pai_status add_function(pai_pass_run *r, pai_patch *out, const pai_node *
 {
 	state *s = r->state;
 	pai_model *m = n->graph->model;
-	PAI_TRY(pai_graph_walk(m->graph, same_compat, (void *)n));
 	if (s->opset < 13) {
 		if (!s->warned)
 			pai_warn(r->ctx, PAI_E_transform_no_body, pai_at_nothing(),
@@ -147,7 +158,7 @@ static pai_status add_function(pai_pass_run *r, pai_patch *out, const pai_node *
 	}
 	if (pai_model_function(m, PAI_DOMAIN_TRANSFORM, n->op_type, ""))
 		return PAI_OK;
-	bool rockpool = strcmp(pai_node_string(n, "compat", "none"), "rockpool") == 0;
+	bool rockpool = strcmp(compat_of(n), "rockpool") == 0;
 	pai_function *f;
 	PAI_TRY(pai_transform_function(m, pai_transform_of(n), rockpool, s->opset, &f));
 	pai_patch_function(out, f);
@@ -257,6 +268,7 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 					     random ? 2 : 1, in, 1);
 		set_attributes(out, n, rule);
 		pai_patch_set_prop(out, n, "pai.transform.rule", rule->label);
+		PAI_TRY(check_compat(r, n, rule));
 		PAI_TRY(add_function(r, out, n));
 		record(r->state, r->scratch, p, rule, n);
 		at = n->out[0];
@@ -317,6 +329,8 @@ static pai_status begin(pai_pass_run *r, pai_model *m)
 		s->lock = cJSON_CreateArray();
 		pai_arena_defer(r->scratch, release_lock, s->lock);
 	}
+	s->compat = pai_map_new(r->scratch);
+	PAI_TRY(pai_graph_walk(m->graph, note_compat, s));
 	r->state = s;
 	pai_model_import(m, PAI_DOMAIN_TRANSFORM, 1);
 	if (m->ir_version < 8 && s->opset >= 13) { /* functions came with IR 8 */

@@ -1,8 +1,10 @@
-/* inline.c -- replaces calls of model-local functions by their bodies, for differentiation.
+/* inline.c -- replaces calls of model-local functions by their bodies.
  *
- * A transform of domain pai has rules of its own and stays a node, whether or not the file has its
- * body. A body with subgraphs is left as a call: it cannot be differentiated anyway, and the error
- * then names the call.
+ * One call is one rewrite of a patch; calls in the body become calls of the graph, so they are
+ * inlined in a later round. For differentiation all calls of the main graph go: a transform of
+ * domain pai has rules of its own and stays a node, whether or not the file has its body; a body
+ * with subgraphs is left as a call, since it cannot be differentiated anyway and the error then
+ * names the call.
  */
 #include "runtime/runtime.h"
 #include <string.h>
@@ -56,33 +58,132 @@ static void bind_attrs(pai_arena *a, pai_node *to, const pai_node *body, const p
 	}
 }
 
-static void inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f)
+typedef struct scope { /* one graph of the body under copy, and those around it */
+	const pai_graph *from;
+	pai_value **now; /* [value id] */
+	const struct scope *outer;
+} scope;
+
+typedef struct inliner {
+	pai_model *m;
+	const pai_node *call;
+	const pai_function *f;
+} inliner;
+
+static pai_value *now_of(const scope *s, pai_value *v)
 {
-	pai_arena *a = call->graph->model->arena;
+	if (!v)
+		return NULL;
+	while (s && s->from != v->graph)
+		s = s->outer;
+	return s ? s->now[v->id] : v;
+}
+
+/* A name that no graph of the model has, so that nothing is shadowed. */
+static const char *fresh_name(pai_model *m, const char *hint)
+{
+	const char *name = hint;
+	for (int i = 1; pai_map_get(m->taken, name); i++)
+		name = pai_arena_printf(m->arena, "%s_%d", hint, i);
+	return name;
+}
+
+static void copy_subgraphs(const inliner *in, pai_node *n, pai_graph *around, const scope *outer);
+
+static pai_value *copy_value(const inliner *in, pai_graph *to, const scope *s, const pai_value *v)
+{
+	pai_value *copy = pai_graph_add_value(to, fresh_name(in->m, v->name));
+	copy->type = v->type;
+	copy->init = v->init;
+	copy->is_input = v->is_input;
+	copy->is_output = v->is_output;
+	s->now[v->id] = copy;
+	return copy;
+}
+
+/* A body of If, Loop or Scan, for the node n of graph `around`. Depth is bounded by the reader. */
+static pai_graph *copy_graph(const inliner *in, const pai_graph *from, pai_node *n,
+			     pai_graph *around, const scope *outer)
+{
+	pai_arena *a = in->m->arena;
+	pai_graph *to = pai_graph_new(in->m, around, n, from->name);
+	scope s = {from, PAI_NEWS(a, pai_value *, from->values.n + 1), outer};
+	for (int i = 0; i < from->inputs.n; i++)
+		PAI_PUSH(a, to->inputs, copy_value(in, to, &s, from->inputs.at[i]));
+	for (int i = 0; i < from->inits.n; i++) {
+		pai_value *v = s.now[from->inits.at[i]->id];
+		PAI_PUSH(a, to->inits, v ? v : copy_value(in, to, &s, from->inits.at[i]));
+	}
+	for (int i = 0; i < from->nodes.n; i++) {
+		const pai_node *old = from->nodes.at[i];
+		pai_node *c =
+			pai_graph_add_node(to, old->domain, old->op_type, old->n_in, old->n_out);
+		c->op = old->op;
+		c->overload = old->overload;
+		c->name = old->name;
+		c->props = old->props;
+		c->changed = true;
+		for (int k = 0; k < old->n_in; k++)
+			c->in[k] = now_of(&s, old->in[k]);
+		bind_attrs(a, c, old, in->call, in->f);
+		copy_subgraphs(in, c, to, &s);
+		for (int k = 0; k < old->n_out; k++) {
+			if (!old->out[k])
+				continue;
+			c->out[k] = copy_value(in, to, &s, old->out[k]);
+			c->out[k]->producer = c;
+			c->out[k]->slot = k;
+		}
+	}
+	for (int i = 0; i < from->outputs.n; i++)
+		PAI_PUSH(a, to->outputs, now_of(&s, from->outputs.at[i]));
+	return to;
+}
+
+static void copy_subgraphs(const inliner *in, pai_node *n, pai_graph *around, const scope *outer)
+{
+	for (int i = 0; i < n->n_attrs; i++) {
+		pai_attr *attr = &n->attrs[i];
+		if (attr->type == PAI_ATTR_GRAPH && attr->g)
+			attr->g = copy_graph(in, attr->g, n, around, outer);
+		if (attr->type != PAI_ATTR_GRAPHS)
+			continue;
+		pai_graph **graphs = PAI_NEWS(in->m->arena, pai_graph *, attr->list.n);
+		for (int64_t k = 0; k < attr->list.n; k++)
+			graphs[k] = copy_graph(in, attr->list.g[k], n, around, outer);
+		attr->list.g = graphs;
+	}
+}
+
+void pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f)
+{
+	pai_graph *g = call->graph;
+	inliner in = {g->model, call, f};
 	const pai_graph *body = f->graph;
-	pai_value **now =
-		PAI_NEWS(scratch, pai_value *, body->values.n + 1); /* by id in the body */
+	scope s = {body, PAI_NEWS(scratch, pai_value *, body->values.n + 1), NULL};
 	pai_patch_begin(p, call, f->name);
 	for (int i = 0; i < body->inputs.n; i++)
-		now[body->inputs.at[i]->id] = pai_node_in(call, i);
+		s.now[body->inputs.at[i]->id] = pai_node_in(call, i);
 	for (int i = 0; i < body->nodes.n; i++) {
 		const pai_node *old = body->nodes.at[i];
-		pai_value **in = PAI_NEWS(scratch, pai_value *, old->n_in + 1);
+		pai_value **operands = PAI_NEWS(scratch, pai_value *, old->n_in + 1);
 		for (int k = 0; k < old->n_in; k++)
-			in[k] = old->in[k] ? now[old->in[k]->id] : NULL;
+			operands[k] = now_of(&s, old->in[k]);
 		pai_node *n = pai_patch_node(p, old->domain, old->op_type, pai_node_label(old),
-					     old->n_in, in, old->n_out);
+					     old->n_in, operands, old->n_out);
 		n->op = old->op; /* of the function's opset */
 		n->overload = old->overload;
-		bind_attrs(a, n, old, call, f);
+		n->props = old->props;
+		bind_attrs(in.m->arena, n, old, call, f);
+		copy_subgraphs(&in, n, g, &s);
 		for (int k = 0; k < old->n_out; k++)
 			if (old->out[k])
-				now[old->out[k]->id] = n->out[k];
+				s.now[old->out[k]->id] = n->out[k];
 	}
 	for (int i = 0; i < call->n_out && i < body->outputs.n; i++) {
 		if (!call->out[i])
 			continue;
-		pai_value *v = now[body->outputs.at[i]->id];
+		pai_value *v = s.now[body->outputs.at[i]->id];
 		if (v && v->id >= 0) /* handed through: an output must have a producer */
 			v = PAI_OP1(p, "Identity", body->outputs.at[i]->name, v);
 		if (v)
@@ -98,7 +199,7 @@ static pai_status inline_round(pai_model *m, pai_arena *scratch, int *applied)
 		pai_node *n = m->graph->nodes.at[i];
 		const pai_function *f = called(n);
 		if (f && !has_subgraphs(f))
-			inline_call(p, scratch, n, f);
+			pai_inline_call(p, scratch, n, f);
 	}
 	pai_applied done;
 	PAI_TRY(pai_patch_apply(p, -1, &done));

@@ -59,7 +59,8 @@ typedef struct pai_body {
 
 #ifdef PAI_BUILDING
 #define OP(...)
-#define TRANSFORM(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, rule, body) \
+#define TRANSFORM(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, rule, \
+		  body)                                                                       \
 	extern const pai_body pai_body_##body;
 #include "schemas/all_ops.def"
 #undef TRANSFORM
@@ -90,7 +91,7 @@ PAI_API void pai_random_block(const pai_random *r, uint64_t i, uint32_t out[4]);
 PAI_API float pai_random_uniform(const pai_random *r, uint64_t i); /* [0,1), 24 bits, element i */
 /* Elements first .. first+n. */
 PAI_API void pai_random_uniforms(const pai_random *r, uint64_t first, size_t n, float *out);
-PAI_API float pai_random_normal(const pai_random *r, uint64_t i);  /* N(0,1), element i */
+PAI_API float pai_random_normal(const pai_random *r, uint64_t i); /* N(0,1), element i */
 
 /* ---- eval.c: one node, for folding and tests ---- */
 
@@ -177,8 +178,8 @@ PAI_API PAI_MUST_USE pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, co
 /* Runs both models on n_sets sets of inputs and takes the largest differences per output. Outputs
  * are matched by position; their number must agree. */
 PAI_API PAI_MUST_USE pai_status pai_compare(pai_ctx *ctx, pai_arena *a, const pai_model *x,
-					    const pai_model *y, const pai_plan_options *o, int n_sets,
-					    const pai_tensor *const *const *inputs,
+					    const pai_model *y, const pai_plan_options *o,
+					    int n_sets, const pai_tensor *const *const *inputs,
 					    pai_difference **out, int *n_out);
 /* abs <= atol + rtol * largest magnitude, no shape or NaN difference. */
 PAI_API bool pai_difference_within(const pai_difference *d, double rtol, double atol);
@@ -218,6 +219,8 @@ PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *
 
 /* Replaces calls of model-local functions in the main graph by their bodies. */
 PAI_MUST_USE pai_status pai_inline_calls(pai_model *m);
+/* Proposes the body of f, attributes bound and subgraphs copied, in place of the call. */
+void pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f);
 
 /* ---- readers.def, data.c: data sets ---- */
 
@@ -290,7 +293,8 @@ typedef struct pai_loss { /* LOSS(name) -> pai_loss_<name>, in losses/<name>.c *
 	const char *name, *summary;
 	const pai_option *options;
 	bool integer_labels; /* class indices; otherwise targets shaped as the output */
-	/* Emits the scalar loss of `output` against `target`, in operators of the newest versions. */
+	/* Emits the scalar loss of `output` against `target`, in operators of the newest versions.
+	 */
 	pai_status (*emit)(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai_value *output,
 			   pai_value *target, pai_value **loss);
 } pai_loss;
@@ -309,8 +313,8 @@ typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in op
 	const char *name, *summary;
 	const pai_option *options; /* first is lr */
 	int n_states;              /* arrays of the parameters' size, zero at the start */
-	/* One pass over n elements: moves p by g, updates the states. Element by element, so that the
-	 * caller may cut the arrays anywhere. Begins with PAI_CLONES (simd.h). */
+	/* One pass over n elements: moves p by g, updates the states. Element by element, so that
+	 * the caller may cut the arrays anywhere. Begins with PAI_CLONES (simd.h). */
 	void (*update)(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state);
 } pai_optimizer;
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */
@@ -326,7 +330,7 @@ PAI_API PAI_MUST_USE pai_status pai_initialize(pai_ctx *ctx, const pai_value *v,
 
 /* ---- forms.c: from how a model infers to how it trains ---- */
 
-typedef struct pai_statistic { /* running statistics that a training step moves */
+typedef struct pai_statistic {  /* running statistics that a training step moves */
 	pai_value *init, *next; /* the initialiser, and the value that replaces it */
 } pai_statistic;
 
@@ -361,11 +365,11 @@ typedef struct pai_session pai_session;
 
 typedef struct pai_session_options {
 	const pai_loss *loss;
-	const pai_item *loss_settings;      /* NULL: defaults */
+	const pai_item *loss_settings; /* NULL: defaults */
 	const pai_optimizer *optimizer;
 	const pai_item *optimizer_settings; /* NULL: defaults */
-	const char *output;             /* NULL: the only one */
-	bool float_labels;              /* probabilities, for a loss of integer labels */
+	const char *output;                 /* NULL: the only one */
+	bool float_labels;                  /* probabilities, for a loss of integer labels */
 	const char *freeze, *trainable; /* globs over initialisers; NULL: float initialisers that
 					 * a gradient reaches, single numbers (rank 0) excepted */
 	pai_backend backend;

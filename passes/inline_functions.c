@@ -1,0 +1,166 @@
+/* inline_functions.c -- puts the bodies of model-local functions where they are called, in the main
+ * graph and in the bodies of If, Loop and Scan; calls within bodies follow in later rounds.
+ * Functions that nothing calls any more go, and so do imports that only they needed.
+ *
+ * Transforms have kernels of their own and stay, unless transforms=true asks for their bodies as
+ * well: then the model is standard operators only. A call stays when its function means another
+ * version of an operator than the model would.
+ */
+#include "passes/passes.h"
+#include <string.h>
+
+enum { INLINED, OPSET };
+
+static const pai_option options[] = {
+	{.name = "transforms",
+	 .type = PAI_OPT_BOOL,
+	 .def = "false",
+	 .help = "inline the bodies of transforms too"},
+	{.name = NULL},
+};
+
+static const pai_function *called(const pai_node *n, bool transforms)
+{
+	if (n->op && !(transforms && pai_transform_of(n)))
+		return NULL;
+	return pai_model_function(n->graph->model, n->domain, n->op_type, n->overload);
+}
+
+typedef struct opset_check {
+	const pai_graph *main;
+	bool differs;
+} opset_check;
+
+static pai_status check_opset(void *payload, pai_graph *g)
+{
+	opset_check *c = payload;
+	for (int i = 0; i < g->nodes.n; i++) {
+		const pai_node *n = g->nodes.at[i];
+		int64_t here = pai_graph_opset(c->main, n->domain);
+		if (n->op && here && pai_op_find(n->domain, n->op_type, here) != n->op)
+			c->differs = true;
+	}
+	return PAI_OK;
+}
+
+static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
+{
+	bool transforms = pai_item_bool(r->item, options, "transforms");
+	if ((uint64_t)r->round > r->ctx->limits.function_depth)
+		return pai_fail(r->ctx, PAI_E_limit, pai_at_nothing(),
+				"function_depth: functions call each other too deeply");
+	for (int i = 0; i < g->nodes.n; i++) {
+		pai_node *n = g->nodes.at[i];
+		const pai_function *f = called(n, transforms);
+		if (!f)
+			continue;
+		opset_check c = {.main = g->model->graph};
+		(void)pai_graph_walk(f->graph, check_opset, &c);
+		if (c.differs) {
+			r->counts[OPSET] += r->round == 0;
+			continue;
+		}
+		if ((uint64_t)g->nodes.n > r->ctx->limits.nodes)
+			return pai_fail(r->ctx, PAI_E_limit, pai_at_node(n),
+					"nodes: the bodies of functions make the model too large");
+		pai_inline_call(out, r->scratch, n, f);
+		r->counts[INLINED]++;
+	}
+	return PAI_OK;
+}
+
+typedef struct callers { /* of one function */
+	const pai_function *f;
+	bool called;
+} callers;
+
+static pai_status look_for_call(void *payload, pai_graph *g)
+{
+	callers *c = payload;
+	for (int i = 0; i < g->nodes.n; i++) {
+		const pai_node *n = g->nodes.at[i];
+		if (pai_model_function(g->model, n->domain, n->op_type, n->overload) == c->f)
+			c->called = true;
+	}
+	return PAI_OK;
+}
+
+static bool is_called(pai_model *m, const pai_function *f)
+{
+	callers c = {.f = f};
+	(void)pai_graph_walk(m->graph, look_for_call, &c);
+	for (int i = 0; i < m->functions.n && !c.called; i++)
+		if (m->functions.at[i] != f)
+			(void)pai_graph_walk(m->functions.at[i]->graph, look_for_call, &c);
+	return c.called;
+}
+
+static pai_status look_for_domain(void *payload, pai_graph *g)
+{
+	pai_opset *o = payload; /* version 0: found */
+	for (int i = 0; i < g->nodes.n; i++)
+		if (strcmp(g->nodes.at[i]->domain, o->domain) == 0)
+			o->version = 0;
+	return PAI_OK;
+}
+
+static bool domain_needed(pai_model *m, const char *domain)
+{
+	pai_opset o = {domain, 1};
+	(void)pai_graph_walk(m->graph, look_for_domain, &o);
+	for (int i = 0; i < m->functions.n; i++) {
+		(void)pai_graph_walk(m->functions.at[i]->graph, look_for_domain, &o);
+		if (strcmp(m->functions.at[i]->domain, domain) == 0)
+			return true;
+	}
+	return o.version == 0 || !*domain;
+}
+
+/* Bodies may use domains that the model did not import. */
+static void import_domains(pai_model *m, const pai_function *f)
+{
+	for (int i = 0; i < f->n_opsets; i++)
+		if (!pai_graph_opset(m->graph, f->opsets[i].domain))
+			pai_model_import(m, f->opsets[i].domain, f->opsets[i].version);
+}
+
+static pai_status begin(pai_pass_run *r, pai_model *m)
+{
+	(void)r;
+	for (int i = 0; i < m->functions.n; i++)
+		import_domains(m, m->functions.at[i]);
+	return PAI_OK;
+}
+
+static pai_status end(pai_pass_run *r, pai_model *m)
+{
+	if (!r->counts[INLINED])
+		return PAI_OK;
+	for (int before = -1; before != m->functions.n;) { /* callers go first */
+		before = m->functions.n;
+		int kept = 0;
+		for (int i = 0; i < before; i++)
+			if (is_called(m, m->functions.at[i]))
+				m->functions.at[kept++] = m->functions.at[i];
+		m->functions.n = kept;
+	}
+	int kept = 0;
+	for (int i = 0; i < m->n_opsets; i++)
+		if (domain_needed(m, m->opsets[i].domain))
+			m->opsets[kept++] = m->opsets[i];
+	m->n_opsets = kept;
+	return PAI_OK;
+}
+
+const pai_pass pai_pass_inline_functions = {
+	.name = "inline-functions",
+	.summary = "put the bodies of model-local functions where they are called",
+	.exactness = PAI_EXACT,
+	.options = options,
+	.stats = (const char *const[]){[INLINED] = "inlined",
+				       [OPSET] = "kept: the function means another opset",
+				       NULL},
+	.begin = begin,
+	.run = run,
+	.end = end,
+};

@@ -1,0 +1,311 @@
+/* test_transform_passes.c -- add-transforms, remove-transforms, burn-in and inline-functions on
+ * small text models: what stands in the graph, and that outputs agree bit for bit. */
+#include "passes/passes.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+static pai_ctx *ctx;
+
+static const char mlp[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+			  "g (float[N, 3] x) => (float[N, 2] y)\n"
+			  "<float[3, 4] w1 = {0.26, -0.9, 0.11, 0.37, 0.5, -0.25, 0.77, -0.6, "
+			  "0.05, 0.33, -0.41, 0.8},\n"
+			  " float[4] b1 = {0.1, -0.2, 0.3, 0.05},\n"
+			  " float[2, 4] w2 = {0.7, -0.3, 0.2, 0.9, -0.45, 0.65, 0.15, -0.85},\n"
+			  " float[2] b2 = {0.01, -0.02}>\n"
+			  "{ m = MatMul(x, w1)\n h = Add(m, b1)\n r = Relu(h)\n"
+			  "  y = Gemm<transB = 1>(r, w2, b2) }";
+
+/* One weight read by a layer, by a second layer through a Transpose, and inside a branch. */
+static const char shared[] =
+	"<ir_version: 8, opset_import: [\"\" : 17]>\n"
+	"g (float[2, 3] x, bool c) => (float[2, 3] y)\n"
+	"<float[3, 3] w = {0.26, -0.9, 0.11, 0.37, 0.5, -0.25, 0.77, -0.6, 0.05}>\n"
+	"{ t = Transpose<perm = [1, 0]>(w)\n a = MatMul(x, w)\n b = MatMul(a, t)\n"
+	"  y = If(c) <then_branch = th () => (float[2, 3] p) { p = MatMul(b, w) },\n"
+	"             else_branch = el () => (float[2, 3] q) { q = Identity(b) }> }";
+
+static pai_model *parse(const char *text)
+{
+	pai_model *m;
+	assert_int_equal(pai_text_parse(ctx, "test", text, strlen(text), &m), PAI_OK);
+	assert_int_equal(pai_infer(m), PAI_OK);
+	assert_int_equal(pai_verify(m), PAI_OK);
+	return m;
+}
+
+static pai_status apply(pai_model *m, const char *passes)
+{
+	pai_arena *a = pai_arena_new(ctx);
+	pai_pipeline p;
+	pai_pipeline_report report;
+	pai_diag_clear(ctx);
+	pai_status status = pai_pipeline_parse(ctx, a, passes, &p);
+	if (status == PAI_OK)
+		status = pai_pipeline_run(m, &p, NULL, a, &report);
+	pai_arena_free(a);
+	return status;
+}
+
+static void must(pai_model *m, const char *passes)
+{
+	pai_status status = apply(m, passes);
+	for (int i = 0; status != PAI_OK && i < pai_diag_count(ctx); i++)
+		print_error("%s: %s\n", passes, pai_diag_get(ctx, i)->text);
+	assert_int_equal(status, PAI_OK);
+}
+
+static void put(void *payload, const char *s, size_t n)
+{
+	char **at = payload;
+	size_t used = *at ? strlen(*at) : 0;
+	*at = realloc(*at, used + n + 1);
+	memcpy(*at + used, s, n);
+	(*at)[used + n] = 0;
+}
+
+static char *text_of(const pai_model *m)
+{
+	char *text = NULL;
+	pai_text_print(m, 0, &text, put);
+	return text;
+}
+
+static int count(const pai_model *m, const char *domain, const char *op)
+{
+	int n = 0;
+	for (int i = 0; i < m->graph->nodes.n; i++)
+		n += pai_node_is_in(m->graph->nodes.at[i], domain, op);
+	return n;
+}
+
+/* Largest absolute difference over all outputs and three sets of inputs. */
+static double difference(const pai_model *x, const pai_model *y)
+{
+	pai_arena *a = pai_arena_new(ctx);
+	pai_plan_options o = {.backend = PAI_REFERENCE, .threads = 1};
+	const pai_tensor **inputs[3];
+	pai_difference *d;
+	int n;
+	double worst = 0;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pai_random_inputs(ctx, a, x, (uint64_t)i, &inputs[i]), PAI_OK);
+	pai_status status =
+		pai_compare(ctx, a, x, y, &o, 3, (const pai_tensor *const *const *)inputs, &d, &n);
+	for (int i = 0; status != PAI_OK && i < pai_diag_count(ctx); i++)
+		print_error("%s\n", pai_diag_get(ctx, i)->text);
+	assert_int_equal(status, PAI_OK);
+	for (int i = 0; i < n; i++) {
+		assert_false(d[i].shape || d[i].nan);
+		worst = d[i].abs > worst ? d[i].abs : worst;
+	}
+	pai_arena_free(a);
+	return worst;
+}
+
+static const char *const rules[] = {
+	"weights:deterministic_rounding{num_levels=16}",
+	"weights:deterministic_rounding{num_levels=15,compat=rockpool}",
+	"weights:deterministic_rounding{num_levels=16,compat=rockpool,output_range=\\\"-0.9 "
+	"1.1\\\"}",
+	"weights:deterministic_rounding{num_levels=5,maintain_zero=0}",
+	"weights:deterministic_rounding{num_levels=2}",
+	"weights:deterministic_rounding{num_levels=9,input_range=\\\"-0.5 0.7\\\"}",
+	"weights:int_quant{n_bits=4}",
+	"weights:int_quant{n_bits=4,maintain_zero=0}",
+	"weights:int_quant{n_bits=3,map_to_max=1}",
+	"weights:int_quant{n_bits=4,compat=rockpool}",
+	"weights:int_quant{n_bits=4,compat=rockpool,maintain_zero=0,map_to_max=1}",
+	"biases:int_quant{n_bits=8},weights:deterministic_rounding{num_levels=255}",
+};
+
+static char *add(const char *rule)
+{
+	static char text[512];
+	snprintf(text, sizeof text, "add-transforms{rules=\"%s\"}", rule);
+	return text;
+}
+
+/* Insert, then: remove gives the text of the original; burn-in gives the same outputs from plain
+ * weights; the body, inlined, gives the outputs of the kernel. */
+static void insert_remove_burn_in(void **state)
+{
+	(void)state;
+	pai_model *plain = parse(mlp);
+	char *before = text_of(plain);
+	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+		pai_model *with = parse(mlp), *burned = parse(mlp), *inlined = parse(mlp);
+		must(with, add(rules[i]));
+		must(burned, add(rules[i]));
+		must(inlined, add(rules[i]));
+		assert_true(difference(plain, with) > 0);
+		must(burned, "burn-in");
+		assert_int_equal(burned->graph->nodes.n, plain->graph->nodes.n);
+		assert_int_equal(burned->functions.n, 0);
+		assert_int_equal(burned->n_opsets, 1);
+		assert_true(difference(with, burned) == 0);
+		must(inlined, "inline-functions{transforms=true}");
+		assert_int_equal(count(inlined, "pai", "*"), 0);
+		assert_int_equal(inlined->functions.n, 0);
+		if (difference(with, inlined) != 0)
+			print_error("%s: body differs by %g\n", rules[i],
+				    difference(with, inlined));
+		assert_true(difference(with, inlined) == 0);
+		must(with, "remove-transforms");
+		char *after = text_of(with);
+		assert_string_equal(before, after);
+		free(after);
+		pai_model_free(with);
+		pai_model_free(burned);
+		pai_model_free(inlined);
+	}
+	free(before);
+	pai_model_free(plain);
+}
+
+static void random_transforms(void **state)
+{
+	(void)state;
+	static const char *const list[] = {
+		"weights:stochastic_rounding{num_levels=5}",
+		"weights:stochastic_rounding{num_levels=4,compat=rockpool}",
+		"weights:dropout{prob=0.5}", "weights:dropout{prob=0.3,compat=rockpool}"};
+	pai_model *plain = parse(mlp);
+	char *before = text_of(plain);
+	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+		pai_model *m = parse(mlp), *inlined = parse(mlp);
+		must(m, add(list[i]));
+		assert_int_equal(count(m, "", "RandomUniformLike"), 2);
+		must(inlined, add(list[i]));
+		must(inlined, "inline-functions{transforms=true}");
+		assert_true(difference(m, inlined) ==
+			    0); /* the same numbers: the same nodes draw */
+		assert_int_equal(apply(m, "burn-in"), PAI_LIMIT);
+		must(inlined, "remove-transforms");
+		must(m, "burn-in{allow-stochastic=true}");
+		assert_int_equal(m->graph->nodes.n, plain->graph->nodes.n);
+		pai_model_free(m);
+		m = parse(mlp);
+		must(m, add(list[i]));
+		must(m, "remove-transforms");
+		char *after = text_of(m);
+		assert_string_equal(before, after);
+		free(after);
+		pai_model_free(m);
+		pai_model_free(inlined);
+	}
+	free(before);
+	pai_model_free(plain);
+}
+
+static void one_node_for_a_shared_parameter(void **state)
+{
+	(void)state;
+	pai_model *m = parse(shared), *burned = parse(shared);
+	must(m, add("weights:int_quant{n_bits=4}"));
+	must(burned, add("weights:int_quant{n_bits=4}"));
+	assert_int_equal(count(m, "pai", "IntQuant"), 1);
+	must(burned, "burn-in");
+	assert_int_equal(count(burned, "pai", "IntQuant"), 0);
+	assert_true(difference(m, burned) == 0);
+	must(m, "remove-transforms");
+	pai_model *plain = parse(shared);
+	assert_true(difference(m, plain) == 0);
+	pai_model_free(plain);
+	pai_model_free(m);
+	pai_model_free(burned);
+}
+
+static void chains(void **state)
+{
+	(void)state;
+	pai_model *m = parse(mlp), *burned = parse(mlp);
+	const char *text =
+		"weights:int_quant{n_bits=4},"
+		"weights:deterministic_rounding{num_levels=3,initializer=w1,compose=append}";
+	must(m, add(text));
+	assert_int_equal(count(m, "pai", "IntQuant"), 2);
+	assert_int_equal(count(m, "pai", "DeterministicRounding"), 1);
+	must(burned, add(text));
+	must(burned, "burn-in");
+	assert_int_equal(burned->graph->nodes.n, 4);
+	assert_true(difference(m, burned) == 0);
+	/* the last rule that matches wins */
+	pai_model *last = parse(mlp);
+	must(last, add("weights:int_quant,weights:dropout{initializer=w2}"));
+	assert_int_equal(count(last, "pai", "IntQuant"), 1);
+	assert_int_equal(count(last, "pai", "WeightDropout"), 1);
+	/* a second insertion composes or is an error */
+	assert_int_equal(apply(last, add("weights:int_quant")), PAI_USAGE);
+	assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_transform_exists);
+	must(last, add("weights:int_quant{compose=append}"));
+	assert_int_equal(count(last, "pai", "IntQuant"), 3);
+	must(last, "remove-transforms");
+	pai_model *plain = parse(mlp);
+	assert_true(difference(last, plain) == 0);
+	pai_model_free(plain);
+	pai_model_free(last);
+	pai_model_free(m);
+	pai_model_free(burned);
+}
+
+static void bad_rules(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *model, *rule;
+		pai_code code;
+	} rows[] = {
+		{mlp, "weights:int_quantt", PAI_E_bad_rule},
+		{mlp, "wieghts:int_quant", PAI_E_bad_rule},
+		{mlp, "weights:int_quant{bits=4}", PAI_E_bad_rule},
+		{mlp, "weights:int_quant{n_bits=four}", PAI_E_bad_rule},
+		{mlp, "weights:int_quant{target=state}", PAI_E_bad_rule},
+		{mlp, "", PAI_E_bad_rule},
+		{mlp, "weights:int_quant{initializer=nothing}", PAI_E_rule_unused},
+		{mlp, "weights:int_quant,norm:int_quant", PAI_E_rule_unused},
+		{shared, "weights:int_quant{node=a},weights:dropout{node=b}", PAI_E_rule_conflict},
+		{mlp,
+		 "weights:int_quant{initializer=w1},weights:int_quant{initializer=w2,compat="
+		 "rockpool}",
+		 PAI_E_transform_compat},
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		pai_model *m = parse(rows[i].model);
+		pai_status status = apply(m, add(rows[i].rule));
+		if (status == PAI_OK)
+			print_error("%s: no error\n", rows[i].rule);
+		assert_int_not_equal(status, PAI_OK);
+		assert_int_equal(pai_diag_get(ctx, 0)->code, rows[i].code);
+		pai_model_free(m);
+	}
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	ctx = pai_ctx_new(NULL);
+	return ctx ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pai_ctx_free(ctx);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(insert_remove_burn_in),
+		cmocka_unit_test(random_transforms),
+		cmocka_unit_test(one_node_for_a_shared_parameter),
+		cmocka_unit_test(chains),
+		cmocka_unit_test(bad_rules),
+	};
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
