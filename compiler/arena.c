@@ -184,10 +184,12 @@ bool pai_size_add(size_t a, size_t b, size_t *out)
 	return !__builtin_add_overflow(a, b, out);
 }
 
-/* Open addressing, doubled when three quarters full. */
+/* Open addressing, doubled when half full. The hash depends on where the map lies, so that no file
+ * can choose names that collide; nothing may depend on the order of entries. */
 typedef struct entry {
 	const char *key;
 	void *value;
+	uint64_t hash;
 } entry;
 
 struct pai_map {
@@ -196,12 +198,21 @@ struct pai_map {
 	size_t n, cap; /* cap is a power of two */
 };
 
-static size_t hash(const char *s)
+/* Eight bytes at a time: the two halves of a product, folded. */
+static uint64_t hash_of(const pai_map *m, const char *s)
 {
-	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, then mixed: low bits pick the place */
-	for (; *s; s++)
-		h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-	return (size_t)(h ^ h >> 32);
+	const uint64_t odd = 0x9e3779b97f4a7c15u;
+	uint64_t h = (uint64_t)(uintptr_t)m * odd;
+	for (size_t n = strlen(s) + 1; n;) {
+		size_t part = n < 8 ? n : 8;
+		uint64_t word = 0;
+		memcpy(&word, s, part);
+		unsigned __int128 p = (unsigned __int128)(h ^ word ^ odd) * ((odd ^ h >> 1) | 1);
+		h = (uint64_t)p ^ (uint64_t)(p >> 64);
+		s += part;
+		n -= part;
+	}
+	return h;
 }
 
 pai_map *pai_map_new(pai_arena *a)
@@ -211,17 +222,17 @@ pai_map *pai_map_new(pai_arena *a)
 	return m;
 }
 
-static entry *find(const pai_map *m, const char *key)
+static entry *find(const pai_map *m, const char *key, uint64_t hash)
 {
-	size_t i = hash(key) & (m->cap - 1);
-	while (m->at[i].key && strcmp(m->at[i].key, key) != 0)
+	size_t i = hash & (m->cap - 1);
+	while (m->at[i].key && (m->at[i].hash != hash || strcmp(m->at[i].key, key) != 0))
 		i = (i + 1) & (m->cap - 1);
 	return &m->at[i];
 }
 
 void *pai_map_get(const pai_map *m, const char *key)
 {
-	return m->cap ? find(m, key)->value : NULL;
+	return m->cap ? find(m, key, hash_of(m, key))->value : NULL;
 }
 
 static void grow(pai_map *m)
@@ -231,15 +242,15 @@ static void grow(pai_map *m)
 	m->at = PAI_NEWS(m->arena, entry, m->cap);
 	for (size_t i = 0; i < old.cap; i++)
 		if (old.at[i].key)
-			*find(m, old.at[i].key) = old.at[i];
+			*find(m, old.at[i].key, old.at[i].hash) = old.at[i];
 }
 
 void pai_map_put(pai_map *m, const char *key, void *value)
 {
-	if (m->n + 1 > m->cap / 4 * 3)
+	if (m->n + 1 > m->cap / 2)
 		grow(m);
-	entry *e = find(m, key);
+	uint64_t hash = hash_of(m, key);
+	entry *e = find(m, key, hash);
 	m->n += !e->key;
-	e->key = key;
-	e->value = value;
+	*e = (entry){key, value, hash};
 }

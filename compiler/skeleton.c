@@ -119,13 +119,13 @@ static pai_status unpack(pai_ctx *ctx, pai_arena *a, const char *file,
 		bytes = make_skeleton(scratch, w, &n);
 	if (!bytes)
 		return pai_fail(ctx, PAI_E_memory, pai_at_file(file), "%zu bytes to decode", n);
-	budget b = {a, ctx->limits.decoder_bytes + 4 * w->n};
+	budget b = {a, ctx->limits.decoder_bytes + 8 * w->n};
 	ProtobufCAllocator allocator = {spend_budget, keep_all, &b};
 	ProtobufCMessage *m = protobuf_c_message_unpack(type, &allocator, n, bytes);
 	if (!m)
 		return pai_fail(ctx, PAI_E_wire_memory, pai_at_file(file),
 				"cannot be decoded with %" PRIu64 " bytes of memory",
-				ctx->limits.decoder_bytes + 4 * (uint64_t)w->n);
+				ctx->limits.decoder_bytes + 8 * (uint64_t)w->n);
 	attach(w, m);
 	*out = m;
 	return PAI_OK;

@@ -384,7 +384,7 @@ pai_status pai_wire_scan(pai_ctx *ctx, pai_arena *a, const char *file,
 	*out = (pai_wire){.bytes = bytes, .n = n};
 	scan scanned = {.ctx = ctx, .arena = a, .file = file, .at = bytes, .out = out};
 	scan *s = &scanned;
-	s->budget = ctx->limits.decoder_bytes + 4 * (uint64_t)n;
+	s->budget = ctx->limits.decoder_bytes + 8 * (uint64_t)n;
 	if (n > ctx->limits.file_bytes || n > INT32_MAX)
 		return pai_fail(ctx, PAI_E_too_large, pai_at_file(file),
 				"%zu bytes are over the limit file_bytes of %" PRIu64, n,

@@ -102,7 +102,7 @@ static const char *plain_domain(const char *domain)
 	return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
 }
 
-/* Rows of one file stand together, sorted by name: the half-open range of a domain. */
+/* Rows of one file stand together: the half-open range of a domain. */
 static void domain_range(const char *domain, int *from, int *to)
 {
 	int i = 0;
@@ -114,22 +114,30 @@ static void domain_range(const char *domain, int *from, int *to)
 	*to = i;
 }
 
+/* The table is sorted by domain, then name, then version. */
+static bool is_before(const pai_op *row, const char *domain, const char *name)
+{
+	int order = strcmp(row->domain, domain);
+	return order < 0 || (order == 0 && strcmp(row->name, name) < 0);
+}
+
 const pai_op *pai_op_find(const char *domain, const char *name, int64_t opset)
 {
-	int low, high;
-	domain_range(plain_domain(domain), &low, &high);
-	const int end = high;
-	while (low < high) { /* first row not before name */
+	int low = 0, high = PAI_OP_COUNT;
+	domain = plain_domain(domain);
+	while (low < high) { /* first row not before the name */
 		int mid = low + (high - low) / 2;
-		if (strcmp(rows[mid].name, name) < 0)
+		if (is_before(&rows[mid], domain, name))
 			low = mid + 1;
 		else
 			high = mid;
 	}
 	const pai_op *found = NULL;
-	for (int i = low; i < end && strcmp(rows[i].name, name) == 0; i++)
-		if (rows[i].since <= opset)
-			found = &rows[i];
+	for (int i = low; i < PAI_OP_COUNT && rows[i].since <= opset; i++) {
+		if (strcmp(rows[i].name, name) != 0 || strcmp(rows[i].domain, domain) != 0)
+			break;
+		found = &rows[i];
+	}
 	return found;
 }
 
