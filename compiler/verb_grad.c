@@ -1,0 +1,358 @@
+/* verb_grad.c -- pai-opt grad MODEL: the gradient of sum(upstream * output) by inputs and
+ * initialisers.
+ *
+ * --check holds it against differences of the forward model, five points for each element tried.
+ * The forward model runs in float, so a difference is only good to some 1e-3 of the largest
+ * gradient.
+ */
+#include "compiler/cli.h"
+#include <math.h>
+#include <string.h>
+
+enum { TRIED = 24 }; /* elements of each tensor that --check looks at */
+
+typedef struct job {
+	cli *c;
+	pai_model *m;
+	pai_backend backend;
+	int n_in;
+	pai_value *const *inputs;
+	const pai_tensor **in;
+	int n_out;
+	const pai_tensor **upstream; /* [n_out]; NULL: zero */
+	int n_wrt;
+	pai_value **wrt;
+	const pai_tensor **grad; /* [n_wrt]; NULL: nothing flows */
+} job;
+
+static pai_status read_inputs(job *j)
+{
+	cli *c = j->c;
+	const char *file = cli_get(c, "input");
+	pai_tensor **given;
+	int n;
+	j->n_in = pai_model_inputs(j->m, &j->inputs);
+	if (!file)
+		return pai_random_inputs(c->ctx, c->arena, j->m, c->ctx->seed, &j->in);
+	PAI_TRY(pai_tensors_read(c->ctx, c->arena, file, &given, &n));
+	return pai_match_inputs(c->ctx, c->arena, j->m, file, n, given, &j->in);
+}
+
+static bool is_float(const pai_value *v)
+{
+	return v->type.kind == PAI_TYPE_TENSOR &&
+	       (v->type.dtype == PAI_FLOAT || v->type.dtype == PAI_DOUBLE);
+}
+
+/* Float inputs and initialisers whose name matches. */
+static pai_status choose(job *j)
+{
+	const char *glob = cli_get(j->c, "wrt");
+	const pai_graph *g = j->m->graph;
+	j->wrt = PAI_NEWS(j->c->arena, pai_value *, g->inputs.n + g->inits.n + 1);
+	for (int i = 0; i < j->n_in + g->inits.n; i++) {
+		pai_value *v = i < j->n_in ? j->inputs[i] : g->inits.at[i - j->n_in];
+		if (is_float(v) && (!glob || pai_glob(glob, v->name)))
+			j->wrt[j->n_wrt++] = v;
+	}
+	if (!j->n_wrt)
+		return pai_fail(j->c->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"no float input or initialiser is named \"%s\"",
+				pai_escape(j->c->arena, glob ? glob : "*"));
+	return PAI_OK;
+}
+
+/* One forward run, to learn what the outputs are. */
+static pai_status forward(job *j, const pai_model *m, const pai_plan_options *o, pai_plan **plan,
+			  const pai_tensor **out)
+{
+	PAI_TRY(pai_plan_new(j->c->ctx, m->graph, j->n_in, j->in, o, plan));
+	pai_status status = pai_plan_run(*plan, j->in, out);
+	if (status != PAI_OK) {
+		pai_plan_free(*plan);
+		*plan = NULL;
+	}
+	return status;
+}
+
+static bool same_shape(const pai_tensor *a, const pai_tensor *b)
+{
+	bool same = a->rank == b->rank && a->dtype == b->dtype;
+	for (int i = 0; same && i < a->rank; i++)
+		same = a->dims[i] == b->dims[i];
+	return same;
+}
+
+/* By output name from the file; ones where there is no file. */
+static pai_status read_upstream(job *j, const pai_tensor *const *out)
+{
+	cli *c = j->c;
+	const char *file = cli_get(c, "upstream");
+	pai_tensor **given = NULL;
+	int n = 0;
+	if (file)
+		PAI_TRY(pai_tensors_read(c->ctx, c->arena, file, &given, &n));
+	j->upstream = PAI_NEWS(c->arena, const pai_tensor *, j->n_out + 1);
+	for (int k = 0; k < j->n_out; k++) {
+		const pai_value *v = j->m->graph->outputs.at[k];
+		if (!is_float(v))
+			continue;
+		for (int i = 0; i < n; i++)
+			if (given[i]->name && strcmp(given[i]->name, v->name) == 0)
+				j->upstream[k] = given[i];
+		if (j->upstream[k] && !same_shape(j->upstream[k], out[k]))
+			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_file(file),
+					"array \"%s\" differs in type or shape from that output",
+					pai_escape(c->arena, v->name));
+		if (file)
+			continue;
+		pai_tensor *ones =
+			pai_tensor_new(c->arena, out[k]->dtype, out[k]->rank, out[k]->dims);
+		if (!ones)
+			return pai_fail(c->ctx, PAI_E_memory, pai_at_value(v), "for its gradient");
+		for (int64_t i = 0; i < pai_tensor_nelem(ones); i++)
+			pai_tensor_set(ones, i, 1);
+		j->upstream[k] = ones;
+	}
+	return PAI_OK;
+}
+
+/* The model with its gradient, upstream gradients as initialisers; grads[i] NULL: nothing flows. */
+static pai_status differentiate(job *j, pai_value **grads)
+{
+	pai_graph *g = j->m->graph;
+	pai_value **up = PAI_NEWS(j->c->arena, pai_value *, j->n_out + 1);
+	pai_patch *p = pai_patch_new(g);
+	pai_applied applied;
+	pai_patch_begin(p, NULL, "upstream gradients");
+	for (int k = 0; k < j->n_out; k++)
+		if (j->upstream[k])
+			up[k] = pai_patch_init(p, "upstream", (pai_tensor *)j->upstream[k]);
+	PAI_TRY(pai_patch_apply(p, -1, &applied));
+	PAI_TRY(pai_infer(j->m));
+	return pai_autodiff(j->m, j->n_out, g->outputs.at, up, j->n_wrt, j->wrt, grads);
+}
+
+static pai_status keep_tensor(job *j, const pai_tensor *t, const pai_tensor **out)
+{
+	pai_tensor *copy = pai_tensor_new(j->c->arena, t->dtype, t->rank, t->dims);
+	if (!copy)
+		return pai_fail(j->c->ctx, PAI_E_memory, pai_at_nothing(), "for a gradient");
+	pai_copy(copy->data, t->data, t->nbytes);
+	*out = copy;
+	return PAI_OK;
+}
+
+static pai_status gradients(job *j)
+{
+	pai_arena *a = j->c->arena;
+	pai_value **grads = PAI_NEWS(a, pai_value *, j->n_wrt + 1);
+	pai_value **keep = PAI_NEWS(a, pai_value *, j->n_wrt + 1);
+	PAI_TRY(differentiate(j, grads));
+	pai_plan_options o = {.backend = j->backend, .keep = keep};
+	for (int i = 0; i < j->n_wrt; i++)
+		if (grads[i])
+			keep[o.n_keep++] = grads[i];
+	const pai_tensor **out = PAI_NEWS(a, const pai_tensor *, j->n_out + j->n_wrt + 1);
+	pai_plan *plan;
+	PAI_TRY(forward(j, j->m, &o, &plan, out));
+	pai_status status = PAI_OK;
+	j->grad = PAI_NEWS(a, const pai_tensor *, j->n_wrt + 1);
+	for (int i = 0, k = 0; i < j->n_wrt && status == PAI_OK; i++)
+		if (grads[i])
+			status = keep_tensor(j, out[j->n_out + k++], &j->grad[i]);
+	pai_plan_free(plan);
+	return status;
+}
+
+/* ---- the check against differences ---- */
+
+typedef struct probe { /* the forward model with one tensor that can be moved */
+	job *j;
+	pai_plan *plan;
+	pai_tensor *moved;
+	const pai_tensor **in, **out;
+} probe;
+
+static pai_status loss_at(probe *p, int64_t i, double x, double *loss)
+{
+	double old = pai_tensor_get(p->moved, i);
+	pai_tensor_set(p->moved, i, x);
+	pai_status status = pai_plan_run(p->plan, p->in, p->out);
+	pai_tensor_set(p->moved, i, old);
+	PAI_TRY(status);
+	*loss = 0;
+	for (int k = 0; k < p->j->n_out; k++)
+		for (int64_t e = 0; p->j->upstream[k] && e < pai_tensor_nelem(p->out[k]); e++)
+			*loss +=
+				pai_tensor_get(p->out[k], e) * pai_tensor_get(p->j->upstream[k], e);
+	return PAI_OK;
+}
+
+/* f'(x) = (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h + O(h^4) */
+static pai_status difference(probe *p, int64_t i, double *out)
+{
+	double x = pai_tensor_get(p->moved, i), h = 1e-2 * fmax(1, fabs(x)), f[4];
+	static const double at[4] = {1, -1, 2, -2};
+	for (int k = 0; k < 4; k++)
+		PAI_TRY(loss_at(p, i, x + at[k] * h, &f[k]));
+	*out = (8 * (f[0] - f[1]) - (f[2] - f[3])) / (12 * h);
+	return PAI_OK;
+}
+
+/* The forward model's plan in which wrt[i] is a tensor of ours. */
+static pai_status probe_new(job *j, const pai_model *m, int i, probe *p)
+{
+	pai_arena *a = j->c->arena;
+	const pai_tensor *from = j->wrt[i]->init;
+	int slot = -1;
+	for (int k = 0; k < j->n_in; k++)
+		if (j->inputs[k] == j->wrt[i]) {
+			from = j->in[k];
+			slot = k;
+		}
+	p->j = j;
+	p->in = PAI_NEWS(a, const pai_tensor *, j->n_in + 1);
+	p->out = PAI_NEWS(a, const pai_tensor *, j->n_out + 1);
+	p->moved = pai_tensor_new(a, from->dtype, from->rank, from->dims);
+	if (!p->moved)
+		return pai_fail(j->c->ctx, PAI_E_memory, pai_at_nothing(), "for the check");
+	pai_copy(p->moved->data, from->data, from->nbytes);
+	for (int k = 0; k < j->n_in; k++)
+		p->in[k] = k == slot ? p->moved : j->in[k];
+	pai_value *bound = pai_graph_value(m->graph, j->wrt[i]->name);
+	pai_plan_options o = {.backend = j->backend,
+			      .n_bound = slot < 0,
+			      .bound = &bound,
+			      .bound_data = &p->moved->data};
+	return pai_plan_new(j->c->ctx, m->graph, j->n_in, j->in, &o, &p->plan);
+}
+
+static pai_status check_tensor(job *j, const pai_model *m, int i, double rtol, double atol,
+			       int *bad)
+{
+	probe p = {0};
+	double worst = 0, largest = 0, got_worst = 0, want_worst = 0;
+	PAI_TRY(probe_new(j, m, i, &p));
+	int64_t n = pai_tensor_nelem(p.moved), tried = n < TRIED ? n : TRIED;
+	for (int64_t e = 0; j->grad[i] && e < n; e++)
+		largest = fmax(largest, fabs(pai_tensor_get(j->grad[i], e)));
+	pai_random r = pai_random_new(j->c->ctx->seed, (uint64_t)i, 0);
+	pai_status status = PAI_OK;
+	for (int64_t k = 0; k < tried && status == PAI_OK; k++) {
+		int64_t e = n <= TRIED ? k
+				       : (int64_t)((double)pai_random_uniform(&r, (uint64_t)k) *
+						   (double)n);
+		double want, got = j->grad[i] ? pai_tensor_get(j->grad[i], e) : 0;
+		status = difference(&p, e, &want);
+		if (status == PAI_OK && !(fabs(got - want) <= worst)) {
+			worst = fabs(got - want);
+			got_worst = got;
+			want_worst = want;
+		}
+	}
+	pai_plan_free(p.plan);
+	PAI_TRY(status);
+	bool good = worst <= atol + rtol * largest;
+	*bad += !good;
+	cli_print(j->c,
+		  "%-6s %s: %lld of %lld elements, largest gradient %.4g, worst %.6g against "
+		  "%.6g\n",
+		  good ? "ok" : "WRONG", pai_escape(j->c->arena, j->wrt[i]->name), (long long)tried,
+		  (long long)n, largest, got_worst, want_worst);
+	return PAI_OK;
+}
+
+static pai_status check(job *j, const pai_model *m)
+{
+	double rtol = 1e-2, atol = 1e-3;
+	int bad = 0;
+	PAI_TRY(cli_float(j->c, "rtol", 0, 1, &rtol));
+	PAI_TRY(cli_float(j->c, "atol", 0, INFINITY, &atol));
+	for (int i = 0; i < j->n_wrt; i++)
+		PAI_TRY(check_tensor(j, m, i, rtol, atol, &bad));
+	if (bad)
+		return pai_fail(j->c->ctx, PAI_E_gradient_check, pai_at_file(m->path),
+				"%d of %d gradients differ from the differences", bad, j->n_wrt);
+	return PAI_OK;
+}
+
+static pai_status hand_out(job *j)
+{
+	const char *path = cli_get(j->c, "output");
+	const char **names = PAI_NEWS(j->c->arena, const char *, j->n_wrt + 1);
+	const pai_tensor **tensors = PAI_NEWS(j->c->arena, const pai_tensor *, j->n_wrt + 1);
+	int n = 0;
+	for (int i = 0; i < j->n_wrt; i++) {
+		double sum = 0, largest = 0;
+		for (int64_t e = 0; j->grad[i] && e < pai_tensor_nelem(j->grad[i]); e++) {
+			double v = pai_tensor_get(j->grad[i], e);
+			sum += v * v;
+			largest = fmax(largest, fabs(v));
+		}
+		if (j->grad[i]) {
+			names[n] = j->wrt[i]->name;
+			tensors[n++] = j->grad[i];
+		}
+		if (!path && !cli_has(j->c, "check"))
+			cli_print(j->c, "%s: norm %.6g, largest %.6g%s\n",
+				  pai_escape(j->c->arena, j->wrt[i]->name), sqrt(sum), largest,
+				  j->grad[i] ? "" : " (nothing flows)");
+	}
+	return path ? pai_npz_write(j->c->ctx, path, n, names, tensors) : PAI_OK;
+}
+
+/* `plain` stays as it was read: the check runs it. */
+static pai_status work(job *j, const pai_model *plain)
+{
+	pai_plan *plan;
+	pai_plan_options o = {.backend = j->backend};
+	PAI_TRY(read_inputs(j));
+	PAI_TRY(choose(j));
+	j->n_out = j->m->graph->outputs.n;
+	const pai_tensor **out = PAI_NEWS(j->c->arena, const pai_tensor *, j->n_out + 1);
+	PAI_TRY(forward(j, plain, &o, &plan, out));
+	pai_status status = read_upstream(j, out);
+	pai_plan_free(plan);
+	PAI_TRY(status);
+	PAI_TRY(gradients(j));
+	PAI_TRY(hand_out(j));
+	return cli_has(j->c, "check") ? check(j, plain) : PAI_OK;
+}
+
+static pai_status run(cli *c)
+{
+	pai_model *plain;
+	job j = {.c = c};
+	PAI_TRY(cli_backend(c, &j.backend));
+	PAI_TRY(cli_model(c, c->args[0], &plain));
+	j.m = pai_model_clone(plain);
+	pai_status status = work(&j, plain);
+	pai_model_free(j.m);
+	pai_model_free(plain);
+	return status;
+}
+
+static const cli_option options[] = {
+	{"input", "FILE", "inputs: .npz, .npy or a folder of input_K.pb (default: random)"},
+	{"upstream", "FILE", "gradients of the outputs by name (default: ones)"},
+	{"output", "FILE", "write the gradients by name of input and initialiser, .npz"},
+	{"wrt", "GLOB", "only inputs and initialisers of that name"},
+	{"check", NULL, "hold the gradients against central differences"},
+	{"rtol", "X",
+	 "allowed difference relative to the tensor's largest gradient (default 1e-2)"},
+	{"atol", "X", "allowed absolute difference, added to that (default 1e-3)"},
+	{NULL, NULL, NULL},
+};
+
+const cli_verb cli_verb_grad = {
+	.name = "grad",
+	.summary = "gradient of the outputs by inputs and initialisers",
+	.usage = "MODEL [--input=FILE] [--upstream=FILE] [--output=FILE]",
+	.examples = "  pai-opt grad model.onnx --check\n"
+		    "  pai-opt grad model.onnx --input=x.npz --upstream=dy.npz --output=dx.npz\n",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};
