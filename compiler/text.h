@@ -41,7 +41,6 @@ typedef struct text_in { /* a text being read */
 	const char *s; /* not ended by a NUL */
 	size_t n, at;
 	size_t token;       /* where the last token began, for messages */
-	bool external;      /* a tensor has its contents in another file */
 	bool in_note;       /* line ends are escaped in strings */
 	size_t zero_nbytes; /* memory made for tensors written as {} */
 	int depth;          /* of types and subgraphs */
@@ -125,7 +124,8 @@ enum text_subject_id {
 const char *text_subject_name(enum text_subject_id who);
 /* Of the message an object came with; NULL: none. */
 const char *text_doc(enum text_subject_id who, const void *origin);
-const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin);
+/* ... without what the text says by itself, or, `whole`, with it. */
+const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin, bool whole);
 PAI_MUST_USE pai_status text_function_doc(text_in *t, pai_function *f);
 
 /* Reads the annotations collected so far. `g`: the graph of the braces we are in; `node`: to be

@@ -330,7 +330,6 @@ static pai_status external(text_in *t, pai_tensor *x)
 	pai_props *stored = PAI_NEW(t->arena, pai_props);
 	PAI_TRY(text_props(t, stored));
 	x->external = stored;
-	t->external = true;
 	return PAI_OK;
 }
 

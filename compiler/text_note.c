@@ -5,7 +5,7 @@
  * them to the object's origin, where the writer of bytes finds them.
  */
 #include "compiler/text.h"
-#include "schemas/onnx.pb-c.h"
+#include "compiler/wire.h"
 #include <string.h>
 
 /* Who is spoken about. Fields that the text says by itself, by number, are not part of the rest. */
@@ -86,18 +86,20 @@ static void arena_free(void *arena, void *p)
 
 const char *text_doc(enum text_subject_id who, const void *origin)
 {
-	const char *doc = origin ? *doc_of(&subjects[who], (void *)(uintptr_t)origin) : NULL;
+	const char *doc = pai_origin_is(origin, subjects[who].message)
+				  ? *doc_of(&subjects[who], (void *)(uintptr_t)origin)
+				  : NULL;
 	return doc && *doc ? doc : NULL;
 }
 
-const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin)
+const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin, bool whole)
 {
 	static const char digits[] = "0123456789abcdef";
 	const struct text_subject *s = &subjects[who];
-	if (!origin)
+	if (!pai_origin_is(origin, s->message))
 		return NULL;
 	ProtobufCMessage *copy = pai_arena_dup(a, origin, s->message->sizeof_message);
-	for (int i = 0; s->known[i]; i++) {
+	for (int i = 0; s->known[i] && !whole; i++) {
 		const ProtobufCFieldDescriptor *f =
 			protobuf_c_message_descriptor_get_field(s->message, s->known[i]);
 		if (f)
@@ -152,6 +154,21 @@ static pai_status rest(text_in *t, const struct text_subject *s, const void **or
 	if (said)
 		*doc_of(s, read) = (char *)(uintptr_t)said;
 	*origin = read;
+	return PAI_OK;
+}
+
+/* Sparse initialisers are part of the rest of a graph. */
+static pai_status sparse_inits(text_in *t, pai_graph *g, const Onnx__GraphProto *from)
+{
+	for (size_t i = 0; i < from->n_sparse_initializer; i++) {
+		const Onnx__SparseTensorProto *x = from->sparse_initializer[i];
+		const char *name = x->values && x->values->name ? x->values->name : "";
+		if (!*name || pai_map_get(g->names, name))
+			return text_fail(t, PAI_E_text_name, "sparse initialiser \"%.80s\"", name);
+		pai_value *v = pai_graph_add_value(g, name);
+		PAI_TRY(pai_import_sparse(t->ctx, t->arena, pai_at_value(v), x, &v->init));
+		PAI_PUSH(t->arena, g->inits, v);
+	}
 	return PAI_OK;
 }
 
@@ -249,8 +266,10 @@ static pai_status note_read(text_in *t, pai_model *m, pai_graph *g, text_node_no
 		return text_props(t, props);
 	if (strcmp(key, "doc_string") == 0)
 		return doc(t, &subjects[who], origin);
-	if (strcmp(key, "rest") == 0)
-		return rest(t, &subjects[who], origin);
+	if (strcmp(key, "rest") == 0) {
+		PAI_TRY(rest(t, &subjects[who], origin));
+		return who == TEXT_GRAPH ? sparse_inits(t, g, *origin) : PAI_OK;
+	}
 	return text_fail(t, PAI_E_text_annotation, "a %s has no \"%.60s\" here", subjects[who].name,
 			 key);
 }

@@ -6,7 +6,7 @@
  * up when the graph is complete, since they may be values of a graph around.
  */
 #include "compiler/text.h"
-#include "schemas/onnx.pb-c.h"
+#include "compiler/wire.h"
 #include <string.h>
 
 typedef struct named { /* a declaration: type name */
@@ -404,21 +404,43 @@ static void node_inputs(parser *p, pai_node *n, const name_vec *names)
 		n->in[i] = reference(n->graph, names->at[i]);
 }
 
+/* An attribute that the grammar has no form for is all in its annotation. */
+static pai_status formless_attr(parser *p, pai_node *n, const text_attr_note *note)
+{
+	const Onnx__AttributeProto *from = note->origin;
+	pai_attr a = {.name = note->name, .type = (pai_attr_type)from->type, .origin = from};
+	if (a.type == PAI_ATTR_SPARSE_TENSOR && from->sparse_tensor)
+		PAI_TRY(pai_import_sparse(p->t.ctx, p->t.arena, pai_at_attr(n, a.name),
+					  from->sparse_tensor, &a.t));
+	pai_attr *more = PAI_NEWS(p->t.arena, pai_attr, n->n_attrs + 1);
+	pai_copy(more, n->attrs, sizeof *more * (size_t)n->n_attrs);
+	more[n->n_attrs++] = a;
+	n->attrs = more;
+	return PAI_OK;
+}
+
+static bool is_formless(const text_attr_note *note)
+{
+	const Onnx__AttributeProto *from = note->origin;
+	return !note->tensor &&
+	       (from->type == PAI_ATTR_SPARSE_TENSOR || from->type == PAI_ATTR_TYPE_PROTOS);
+}
+
 static pai_status apply_notes(parser *p, pai_node *n, const text_node_notes *notes)
 {
 	n->props = notes->props;
 	n->origin = notes->origin;
 	for (int i = 0; i < notes->attrs.n; i++) {
 		const text_attr_note *note = &notes->attrs.at[i];
-		pai_attr *a = NULL;
-		for (int k = 0; k < n->n_attrs && !a; k++)
-			if (strcmp(n->attrs[k].name, note->name) == 0)
-				a = &n->attrs[k];
-		if (!a || (note->tensor && (a->type != PAI_ATTR_TENSOR || !a->t)))
+		pai_attr *a = (pai_attr *)(uintptr_t)pai_node_attr(n, note->name);
+		bool has_tensor = a && a->type == PAI_ATTR_TENSOR && a->t;
+		if (!a && is_formless(note))
+			PAI_TRY(formless_attr(p, n, note));
+		else if (!a || (note->tensor && !has_tensor))
 			return text_fail(
 				&p->t, PAI_E_text_annotation, "the node has no %s \"%.80s\"",
 				note->tensor ? "tensor attribute" : "attribute", note->name);
-		if (note->tensor)
+		else if (note->tensor)
 			a->t->origin = note->origin;
 		else
 			a->origin = note->origin;
@@ -654,7 +676,7 @@ static pai_status model(parser *p)
 	PAI_TRY(pai_graph_walk(m->graph, resolve, m));
 	for (int i = 0; i < m->functions.n; i++)
 		PAI_TRY(pai_graph_walk(m->functions.at[i]->graph, resolve, m));
-	return p->t.external ? pai_external_read(m) : PAI_OK;
+	return PAI_OK;
 }
 
 pai_status pai_text_parse(pai_ctx *ctx, const char *name, const char *text, size_t n,

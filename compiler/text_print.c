@@ -5,6 +5,7 @@
  * that line-wise diffs are useful; the tokens are those of ONNX's printer.
  */
 #include "compiler/text.h"
+#include "compiler/wire.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -129,6 +130,47 @@ static void line(out *o)
 		puts_(o, "   ");
 }
 
+/* ---- what the grammar can say ---- */
+
+/* Can the grammar say it? Not where an element type is unknown. */
+static bool has_form(const pai_type *t)
+{
+	for (; t; t = t->elem) {
+		bool typed = t->kind == PAI_TYPE_TENSOR || t->kind == PAI_TYPE_SPARSE_TENSOR ||
+			     t->kind == PAI_TYPE_MAP;
+		bool more = t->kind == PAI_TYPE_SEQUENCE || t->kind == PAI_TYPE_OPTIONAL ||
+			    t->kind == PAI_TYPE_MAP;
+		if (t->kind == PAI_TYPE_UNKNOWN || (typed && t->dtype == PAI_UNDEFINED) ||
+		    (more && !t->elem))
+			return false;
+	}
+	return true;
+}
+
+/* Attributes without a form (sparse tensors, lists of types) stand in annotations. */
+static bool attr_has_form(const pai_attr *a)
+{
+	if (a->ref)
+		return true;
+	switch (a->type) {
+	case PAI_ATTR_UNDEFINED:
+	case PAI_ATTR_SPARSE_TENSOR:
+	case PAI_ATTR_SPARSE_TENSORS:
+	case PAI_ATTR_TYPE_PROTOS:
+		return false;
+	case PAI_ATTR_TYPE_PROTO:
+		return has_form(a->type_value);
+	default:
+		return true;
+	}
+}
+
+/* Sparse initialisers stand in an annotation. */
+static bool init_has_form(const pai_value *v)
+{
+	return !pai_origin_is(v->init->origin, &onnx__sparse_tensor_proto__descriptor);
+}
+
 /* ---- annotations ---- */
 
 /* On a line of its own. */
@@ -164,14 +206,15 @@ static void note_props(out *o, enum text_subject_id who, const pai_props *props)
 }
 
 /* Doc string and rest. */
-static void note_origin(out *o, enum text_subject_id who, const char *name, const void *origin)
+static void note_origin(out *o, enum text_subject_id who, const char *name, const void *origin,
+			bool whole)
 {
-	const char *rest = text_rest(o->scratch, who, origin), *doc = text_doc(who, origin);
+	const char *rest = text_rest(o->scratch, who, origin, whole), *doc = text_doc(who, origin);
 	if (rest) {
 		note_head(o, who, name, "rest");
 		put_string(o, rest);
 	}
-	if (doc && who != TEXT_MODEL && who != TEXT_FUNCTION) {
+	if (doc && !whole && who != TEXT_MODEL && who != TEXT_FUNCTION) {
 		note_head(o, who, name, "doc_string");
 		put_quoted(o, doc, strlen(doc), true);
 	}
@@ -179,32 +222,32 @@ static void note_origin(out *o, enum text_subject_id who, const char *name, cons
 
 static void node_notes(out *o, const pai_node *n)
 {
-	note_origin(o, TEXT_NODE, NULL, n->origin);
+	note_origin(o, TEXT_NODE, NULL, n->origin, false);
 	note_props(o, TEXT_NODE, &n->props);
 	for (int i = 0; i < n->n_attrs; i++) {
 		const pai_attr *a = &n->attrs[i];
-		note_origin(o, TEXT_ATTR, a->name, a->origin);
+		note_origin(o, TEXT_ATTR, a->name, a->origin, !attr_has_form(a));
 		if (a->type == PAI_ATTR_TENSOR && !a->ref && a->t)
-			note_origin(o, TEXT_TENSOR, a->name, a->t->origin);
+			note_origin(o, TEXT_TENSOR, a->name, a->t->origin, false);
 	}
 }
 
 static void graph_notes(out *o, const pai_graph *g)
 {
 	if (g->function) {
-		note_origin(o, TEXT_FUNCTION, NULL, g->function->origin);
+		note_origin(o, TEXT_FUNCTION, NULL, g->function->origin, false);
 		note_props(o, TEXT_FUNCTION, &g->function->props);
 	} else {
-		note_origin(o, TEXT_GRAPH, NULL, g->origin);
+		note_origin(o, TEXT_GRAPH, NULL, g->origin, false);
 	}
 	note_props(o, TEXT_GRAPH, &g->props);
 	for (int i = 0; i < g->values.n; i++) {
 		const pai_value *v = g->values.at[i];
 		if (v->dead)
 			continue;
-		note_origin(o, TEXT_VALUE, v->name, v->origin);
+		note_origin(o, TEXT_VALUE, v->name, v->origin, false);
 		if (v->init)
-			note_origin(o, TEXT_INIT, v->name, v->init->origin);
+			note_origin(o, TEXT_INIT, v->name, v->init->origin, false);
 	}
 }
 
@@ -252,21 +295,6 @@ static void put_type(out *o, const pai_type *t)
 	if (t->kind != PAI_TYPE_SPARSE_TENSOR && t->elem)
 		put_type(o, t->elem);
 	puts_(o, ")");
-}
-
-/* Can the grammar say it? Not where an element type is unknown. */
-static bool has_form(const pai_type *t)
-{
-	for (; t; t = t->elem) {
-		bool typed = t->kind == PAI_TYPE_TENSOR || t->kind == PAI_TYPE_SPARSE_TENSOR ||
-			     t->kind == PAI_TYPE_MAP;
-		bool more = t->kind == PAI_TYPE_SEQUENCE || t->kind == PAI_TYPE_OPTIONAL ||
-			    t->kind == PAI_TYPE_MAP;
-		if (t->kind == PAI_TYPE_UNKNOWN || (typed && t->dtype == PAI_UNDEFINED) ||
-		    (more && !t->elem))
-			return false;
-	}
-	return true;
 }
 
 /* Entry i of the typed data field, see text_data.c. */
@@ -398,24 +426,6 @@ static void put_attr_value(out *o, const pai_attr *a)
 	}
 }
 
-/* Attributes without a form (sparse tensors, lists of types) are in the node's rest. */
-static bool attr_has_form(const pai_attr *a)
-{
-	if (a->ref)
-		return true;
-	switch (a->type) {
-	case PAI_ATTR_UNDEFINED:
-	case PAI_ATTR_SPARSE_TENSOR:
-	case PAI_ATTR_SPARSE_TENSORS:
-	case PAI_ATTR_TYPE_PROTOS:
-		return false;
-	case PAI_ATTR_TYPE_PROTO:
-		return has_form(a->type_value);
-	default:
-		return true;
-	}
-}
-
 static void put_attr(out *o, const pai_attr *a)
 {
 	put_id(o, a->name);
@@ -503,7 +513,7 @@ static void put_nodes(out *o, const pai_graph *g)
 	puts_(o, "{");
 	o->depth++;
 	if (!g->outer && !g->function)
-		note_origin(o, TEXT_MODEL, NULL, g->model->origin);
+		note_origin(o, TEXT_MODEL, NULL, g->model->origin, false);
 	graph_notes(o, g);
 	for (int i = 0; i < g->nodes.n; i++) {
 		node_notes(o, g->nodes.at[i]);
@@ -570,6 +580,8 @@ static void put_inner(out *o, const pai_graph *g)
 	o->depth++;
 	for (int i = 0; i < g->inits.n; i++) {
 		const pai_value *v = g->inits.at[i];
+		if (!init_has_form(v))
+			continue;
 		next_item(o, &any);
 		put_tensor_type(o, v->init);
 		puts_(o, " ");
@@ -595,7 +607,10 @@ static bool has_inner(const pai_graph *g)
 	for (int i = 0; i < g->values.n; i++)
 		if (is_listed(g->values.at[i]))
 			return true;
-	return g->inits.n > 0;
+	for (int i = 0; i < g->inits.n; i++)
+		if (init_has_form(g->inits.at[i]))
+			return true;
+	return false;
 }
 
 static void put_graph(out *o, const pai_graph *g)
