@@ -111,7 +111,8 @@ static void mark_active(pai_grad *g, int n_wrt, pai_value *const *wrt)
 		if (!reads_active(g, n) || pai_op_grad(n->op) == pai_grad_zero)
 			continue;
 		for (int k = 0; k < n->n_out; k++)
-			if (n->out[k] && may_be_float(n->out[k]))
+			if (n->out[k] &&
+			    (may_be_float(n->out[k]) || pai_node_is(n, "QuantizeLinear")))
 				g->active[n->out[k]->id] = true;
 	}
 }

@@ -7,6 +7,7 @@
  * the running statistics become old * momentum + batch * (1 - momentum). Opset 14 states the mode;
  * opset 7 and 9 train where outputs beside Y are asked for; before that `is_test` tells. Without
  * `spatial` (opset < 9) every element of a sample has statistics of its own. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/lanes.h"
 #include <math.h>
 #include <string.h>
@@ -27,16 +28,17 @@ static batch batch_of(const pai_call *c, const pai_tensor *x)
 	return b;
 }
 
-static bool is_training(const pai_call *c)
+/* In opset 7 to 13 the outputs asked for tell. */
+static bool trains(const pai_node *n)
 {
-	if (pai_op_attr_find(c->node->op, "training_mode"))
-		return pai_node_int(c->node, "training_mode", 0) != 0;
-	if (pai_op_attr_find(c->node->op, "is_test"))
-		return !pai_node_int(c->node, "is_test", 0);
-	for (int o = 1; o < c->n_out; o++)
-		if (c->out[o])
-			return true;
-	return false;
+	if (pai_op_attr_find(n->op, "training_mode"))
+		return pai_node_int(n, "training_mode", 0) != 0;
+	if (pai_op_attr_find(n->op, "is_test"))
+		return !pai_node_int(n, "is_test", 0);
+	bool more = false;
+	for (int o = 1; o < n->n_out; o++)
+		more = more || n->out[o];
+	return more;
 }
 
 /* Calls part(row of x as double, elements, channel, payload) for all of x, in order. */
@@ -160,7 +162,7 @@ static pai_status batch_normalization(pai_call *c)
 	PAI_TRY(vector(c, 3, b.channels, &s.mean));
 	PAI_TRY(vector(c, 4, b.channels, &s.var));
 	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, x->dims));
-	if (is_training(c)) {
+	if (trains(c->node)) {
 		PAI_TRY(batch_statistics(c, &b, x, &s));
 		PAI_TRY(write_statistics(c, &b, &s));
 	}
@@ -241,3 +243,54 @@ static pai_status batch_norm_grad(pai_call *c)
 	return write_sums(c, 2, c->in[2], b.channels, s.sum_dy);
 }
 const pai_kernel pai_kernel_batch_norm_grad = {batch_norm_grad, NULL};
+
+pai_status pai_shape_batch_norm_grad(pai_shape_ctx *s)
+{
+	pai_shape_copy(s, 0, 1);
+	for (int o = 1; o < s->n_out; o++)
+		pai_shape_copy(s, o, 2);
+	return PAI_OK;
+}
+
+/* With given statistics: dm = -dbias scale r, dv = -dscale scale r^2 / 2, r^2 = 1 / (v + epsilon).
+ */
+static void to_statistics(pai_grad *g, const pai_node *n, pai_value *dscale, pai_value *dbias,
+			  pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *scale = n->in[1], *v = n->in[4];
+	pai_dtype dtype = v->type.dtype;
+	double e = (double)pai_node_float(n, "epsilon", 1e-5f);
+	pai_value *shifted = PAI_OP2(p, "Add", "v", v, pai_grad_scalar(g, n, dtype, e));
+	pai_value *root = PAI_OP1(p, "Sqrt", "root", shifted);
+	if (pai_grad_wanted(g, n, 3))
+		dx[3] = PAI_OP1(
+			p, "Neg", "grad",
+			PAI_OP2(p, "Div", "grad", PAI_OP2(p, "Mul", "grad", dbias, scale), root));
+	if (pai_grad_wanted(g, n, 4))
+		dx[4] = PAI_OP2(p, "Mul", "grad",
+				PAI_OP2(p, "Div", "grad", PAI_OP2(p, "Mul", "grad", dscale, scale),
+					shifted),
+				pai_grad_scalar(g, n, dtype, -0.5));
+}
+
+pai_status pai_grad_batch_normalization(pai_grad *g, const pai_node *n, pai_value *const *dy,
+					pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	for (int o = 1; o < n->n_out; o++)
+		if (dy[o])
+			return pai_fail(n->graph->model->ctx, PAI_E_no_gradient,
+					pai_at_output(n, o),
+					"no gradient flows through running statistics");
+	pai_value *in[5] = {dy[0], n->in[0], n->in[1], n->in[3], n->in[4]};
+	pai_node *made = pai_patch_node(p, PAI_DOMAIN_INTERNAL, "BatchNormGrad", "grad", 5, in, 3);
+	pai_patch_set_float(p, made, "epsilon", pai_node_float(n, "epsilon", 1e-5f));
+	pai_patch_set_int(p, made, "spatial", pai_node_int(n, "spatial", 1));
+	pai_patch_set_int(p, made, "training_mode", trains(n));
+	for (int k = 0; k < 3; k++)
+		dx[k] = made->out[k];
+	if (!trains(n) && (pai_grad_wanted(g, n, 3) || pai_grad_wanted(g, n, 4)))
+		to_statistics(g, n, made->out[1], made->out[2], dx);
+	return PAI_OK;
+}

@@ -3,6 +3,7 @@
  * Numbers go through a lane that holds the source exactly. Floats to integers truncate and saturate
  * (ONNX leaves what does not fit open); integers to narrower integers keep their low bits. Numbers
  * become the shortest text that reads back to the same number. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/lanes.h"
 #include "runtime/run.h"
 #include <math.h>
@@ -210,3 +211,15 @@ static pai_status cast_like(pai_call *c)
 	return choose(c, x->dtype, like->dtype)(c, x, c->out[0]);
 }
 const pai_kernel pai_kernel_cast_like = {cast_like, NULL};
+
+/* Between floats the gradient passes, cast back. */
+pai_status pai_grad_cast(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_dtype from = n->in[0]->type.dtype;
+	if (!is_real(from))
+		return PAI_OK;
+	dx[0] = PAI_OP1(p, "Cast", "grad", dy[0]);
+	pai_patch_set_int(p, dx[0]->producer, "to", from);
+	return PAI_OK;
+}

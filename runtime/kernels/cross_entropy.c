@@ -4,6 +4,7 @@
  *     loss[n, d] = -w[t] log_softmax(x)[t],  0 where the target t is ignore_index
  *
  * `mean` divides the sum by that of the weights of the targets counted. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/lanes.h"
 #include <math.h>
 #include <string.h>
@@ -83,8 +84,9 @@ static void log_softmax(const problem *p, const double *x, double *lp)
 				max = fmax(max, x[first + j * p->inner]);
 			for (int64_t j = 0; j < p->classes; j++)
 				sum += exp(x[first + j * p->inner] - max);
+			const double shift = max + log(sum);
 			for (int64_t j = 0; j < p->classes; j++)
-				lp[first + j * p->inner] = x[first + j * p->inner] - max - log(sum);
+				lp[first + j * p->inner] = x[first + j * p->inner] - shift;
 		}
 }
 
@@ -158,3 +160,28 @@ static pai_status softmax_cross_entropy_grad(pai_call *c)
 	return PAI_OK;
 }
 const pai_kernel pai_kernel_softmax_cross_entropy_grad = {softmax_cross_entropy_grad, NULL};
+
+pai_status pai_grad_softmax_cross_entropy_loss(pai_grad *g, const pai_node *n, pai_value *const *dy,
+					       pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *in[4] = {dy[0], n->in[0], n->in[1], pai_node_in(n, 2)};
+	if (dy[0])
+		dx[0] = pai_grad_internal(g, "SoftmaxCrossEntropyGrad", in[3] ? 4 : 3, in, n);
+	if (n->n_out > 1 && dy[1]) { /* log_prob is a LogSoftmax of its own */
+		pai_value *part = pai_grad_internal(g, "LogSoftmaxGrad", 2,
+						    (pai_value *[]){dy[1], n->out[1]}, NULL);
+		pai_patch_set_int(p, part->producer, "axis", 1);
+		dx[0] = dx[0] ? PAI_OP2(p, "Add", "grad", dx[0], part) : part;
+	}
+	if (in[3] && pai_grad_wanted(g, n, 2))
+		return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_input(n, 2),
+				"the weights of the classes cannot be learned");
+	return PAI_OK;
+}
+
+pai_status pai_shape_softmax_cross_entropy_grad(pai_shape_ctx *s)
+{
+	pai_shape_copy(s, 0, 1);
+	return PAI_OK;
+}

@@ -1,6 +1,7 @@
 /* reduce.c -- Reduce operators. The input is read once in memory order; each element goes into the
  * accumulator of its result, which is a double or a 64-bit integer. So a reduction of the last axes
  * runs along rows, one of the first axes adds whole rows to each other, and neither jumps. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/reduce.h"
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /* softmax.c -- Softmax and LogSoftmax. Before opset 13 the input is taken as a matrix: dimensions
  * from `axis` on are normalised together. Sums are double. */
+#include "runtime/kernels/grad.h"
 #include "runtime/kernels/lanes.h"
 #include <tgmath.h>
 
@@ -154,3 +155,25 @@ FORWARDS(log_softmax, v, log(s), -)
 
 BACKWARDS(softmax_grad, dy *y, y *(dy - s))
 BACKWARDS(log_softmax_grad, dy, dy - exp(y) * s)
+
+static pai_value *from_output(pai_grad *g, const char *op, const pai_node *n, pai_value *dy)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *dx = pai_grad_internal(g, op, 2, (pai_value *[]){dy, n->out[0]}, NULL);
+	pai_patch_set_int(p, dx->producer, "axis", pai_node_int(n, "axis", -1));
+	pai_patch_set_int(p, dx->producer, "coerce", n->op->since < COERCES_BEFORE);
+	return dx;
+}
+
+pai_status pai_grad_softmax(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	dx[0] = from_output(g, "SoftmaxGrad", n, dy[0]);
+	return PAI_OK;
+}
+
+pai_status pai_grad_log_softmax(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				pai_value **dx)
+{
+	dx[0] = from_output(g, "LogSoftmaxGrad", n, dy[0]);
+	return PAI_OK;
+}

@@ -1,5 +1,6 @@
 /* where.c -- Where: copies elements of any type whose size is whole bytes. */
 #include "runtime/kernels/elementwise.h"
+#include "runtime/kernels/grad.h"
 
 typedef struct choice {
 	const uint8_t *condition;
@@ -55,3 +56,18 @@ static pai_status where(pai_call *c)
 	return PAI_OK;
 }
 const pai_kernel pai_kernel_where = {where, NULL};
+
+/* dx = dy where the condition holds, else 0; dy' the other way round. */
+pai_status pai_grad_where(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_value *zero = pai_grad_scalar(g, n, n->out[0]->type.dtype, 0);
+	for (int k = 1; k < 3; k++) {
+		pai_value *chosen[2] = {k == 1 ? dy[0] : zero, k == 1 ? zero : dy[0]};
+		if (pai_grad_wanted(g, n, k))
+			dx[k] = pai_grad_sum_to(g, n,
+						PAI_OP3(pai_grad_patch(g), "Where", "grad",
+							n->in[0], chosen[0], chosen[1]),
+						n->out[0], n->in[k]);
+	}
+	return PAI_OK;
+}
