@@ -1,0 +1,281 @@
+/* verb_train.c -- pai-opt train MODEL --data=D: options to pai_train, progress, report. */
+#include "compiler/cli.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct job {
+	const char *in, *out;
+	pai_train_options o;
+	pai_pipeline pipeline; /* rewrites before training */
+	pai_dataset *data, *val;
+	pai_train_result result;
+} job;
+
+static const char *loss_name(const void *payload, int i)
+{
+	(void)payload;
+	return pai_loss_get(i) ? pai_loss_get(i)->name : NULL;
+}
+
+static const char *optimizer_name(const void *payload, int i)
+{
+	(void)payload;
+	return pai_optimizer_get(i) ? pai_optimizer_get(i)->name : NULL;
+}
+
+/* One name{...} of a table; the name must be found by the caller. */
+static pai_status one_item(cli *c, const char *option, const char *text, pai_item **out)
+{
+	int n;
+	PAI_TRY(pai_items_parse(c->ctx, c->arena, text, out, &n));
+	if (n != 1)
+		return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"--%s: takes one name{key=value,...}, not %d", option, n);
+	return PAI_OK;
+}
+
+static pai_status unknown(cli *c, const char *option, const char *name,
+			  const char *(*next)(const void *, int))
+{
+	const char *near = pai_nearest(name, next, NULL);
+	return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(),
+			"--%s: there is no \"%s\"%s%s%s", option, name, near ? "; nearest: \"" : "",
+			near ? near : "", near ? "\"" : "");
+}
+
+static pai_status take_loss(cli *c, pai_session_options *s)
+{
+	pai_item *item;
+	if (!cli_get(c, "loss"))
+		return PAI_OK; /* by the labels, when they are known */
+	PAI_TRY(one_item(c, "loss", cli_get(c, "loss"), &item));
+	s->loss = pai_loss_find(item->name);
+	s->loss_settings = item;
+	if (!s->loss)
+		return unknown(c, "loss", item->name, loss_name);
+	return pai_item_check(c->ctx, item, s->loss->options);
+}
+
+static pai_status take_optimizer(cli *c, pai_session_options *s)
+{
+	pai_item *item;
+	const char *text = cli_get(c, "optimizer");
+	PAI_TRY(one_item(c, "optimizer", text ? text : "adam", &item));
+	s->optimizer = pai_optimizer_find(item->name);
+	s->optimizer_settings = item;
+	if (!s->optimizer)
+		return unknown(c, "optimizer", item->name, optimizer_name);
+	return pai_item_check(c->ctx, item, s->optimizer->options);
+}
+
+/* --passes, then --dendrites, then --transforms, as one pipeline; empty when none is given. */
+static pai_status take_rewrites(cli *c, job *j)
+{
+	const char *passes = cli_get(c, "passes"), *dendrites = cli_get(c, "dendrites"),
+		   *transforms = cli_get(c, "transforms");
+	const char *text = passes ? passes : "";
+	if (dendrites)
+		text = pai_arena_printf(c->arena, "%s%sadd-dendrites{%s}", text, *text ? "," : "",
+					strcmp(dendrites, "auto") == 0 ? "" : dendrites);
+	if (transforms) {
+		pai_setting rules = {"rules", transforms};
+		pai_item item = {"add-transforms", &rules, 1};
+		text = pai_arena_printf(c->arena, "%s%s%s", text, *text ? "," : "",
+					pai_items_print(c->arena, &item, 1));
+	}
+	return pai_pipeline_parse(c->ctx, c->arena, text, &j->pipeline);
+}
+
+/* model.onnx -> model.trained.onnx */
+static const char *default_output(cli *c, const char *in)
+{
+	const char *base = strrchr(in, '/'), *dot = strrchr(base ? base : in, '.');
+	int n = dot ? (int)(dot - in) : (int)strlen(in);
+	bool text = dot && strcmp(dot, ".onnxtxt") == 0;
+	return pai_arena_printf(c->arena, "%.*s.trained%s", n, in, text ? ".onnxtxt" : ".onnx");
+}
+
+static pai_status take_numbers(cli *c, pai_train_options *o)
+{
+	int64_t epochs = cli_has(c, "steps") ? 0 : 10, steps = 0, batch = 0;
+	int shuffle = 0;
+	PAI_TRY(cli_int(c, "epochs", 1, 1000000, &epochs));
+	PAI_TRY(cli_int(c, "steps", 1, INT64_MAX / 2, &steps));
+	PAI_TRY(cli_int(c, "batch-size", 1, 1 << 24, &batch));
+	PAI_TRY(cli_choice(c, "shuffle", "on|off", &shuffle));
+	o->epochs = (int)epochs;
+	o->steps = (uint64_t)steps;
+	o->batch = (int)batch;
+	o->shuffle = shuffle == 0;
+	o->drop_last = cli_has(c, "drop-last");
+	return PAI_OK;
+}
+
+static pai_status take_options(cli *c, job *j)
+{
+	pai_session_options *s = &j->o.session;
+	if (!cli_get(c, "data"))
+		return pai_fail(c->ctx, PAI_E_missing_argument, pai_at_nothing(),
+				"train needs --data=FILE");
+	PAI_TRY(take_loss(c, s));
+	PAI_TRY(take_optimizer(c, s));
+	PAI_TRY(take_numbers(c, &j->o));
+	PAI_TRY(take_rewrites(c, j));
+	PAI_TRY(cli_backend(c, &s->backend));
+	s->output = cli_get(c, "output-name");
+	s->freeze = cli_get(c, "freeze");
+	s->trainable = cli_get(c, "trainable");
+	j->o.label = cli_get(c, "label");
+	j->o.run_dir = cli_get(c, "run-dir");
+	j->o.log_steps = cli_get(c, "log-steps");
+	j->in = c->args[0];
+	j->out = cli_get(c, "o") ? cli_get(c, "o") : default_output(c, j->in);
+	c->quiet |= strcmp(j->out, "-") == 0;
+	return PAI_OK;
+}
+
+static void show_epoch(cli *c, const pai_train_progress *p)
+{
+	cli_progress_end(c);
+	char val[64] = "", accuracy[64] = "";
+	if (!isnan(p->val_loss))
+		snprintf(val, sizeof val, ", validation %.4f", p->val_loss);
+	if (!isnan(p->val_accuracy))
+		snprintf(accuracy, sizeof accuracy, ", accuracy %.2f %%", 100 * p->val_accuracy);
+	cli_print(c, "epoch %d/%d: loss %.4f%s%s, %.1f s\n", p->epoch, p->epochs, p->loss, val,
+		  accuracy, p->seconds);
+}
+
+static void progress(void *payload, const pai_train_progress *p)
+{
+	cli *c = payload;
+	if (p->epoch_end) {
+		show_epoch(c, p);
+		return;
+	}
+	char text[96];
+	snprintf(text, sizeof text, "epoch %d/%d  loss %.4f", p->epoch, p->epochs, p->loss);
+	cli_progress(c, (double)p->step, (double)p->steps, p->seconds_left, text);
+}
+
+/* Whole numbers count classes, others are targets. */
+static void choose_loss(const pai_dataset *d, pai_train_options *o)
+{
+	const pai_field *f = pai_label_field(d, o->label);
+	bool floats = f && pai_dtype_get(f->tensor.dtype)->kind == PAI_KIND_FLOAT;
+	if (!o->session.loss)
+		o->session.loss = pai_loss_find(floats ? "mse" : "cross-entropy");
+}
+
+static void add_number(cJSON *to, const char *key, double v)
+{
+	if (isfinite(v))
+		cJSON_AddNumberToObject(to, key, v);
+	else
+		cJSON_AddNullToObject(to, key);
+}
+
+static void report(cli *c, const job *j)
+{
+	if (!c->report)
+		return;
+	cJSON *t = cJSON_AddObjectToObject(c->report, "train");
+	cJSON_AddStringToObject(t, "data", j->data->path);
+	cJSON_AddStringToObject(t, "loss_name", j->o.session.loss->name);
+	cJSON_AddStringToObject(t, "optimizer",
+				pai_items_print(c->arena, j->o.session.optimizer_settings, 1));
+	cJSON_AddNumberToObject(t, "samples", (double)j->data->n);
+	cJSON_AddNumberToObject(t, "epochs", j->result.epochs);
+	cJSON_AddNumberToObject(t, "steps", (double)j->result.steps);
+	add_number(t, "loss", j->result.loss);
+	add_number(t, "val_loss", j->result.val_loss);
+	add_number(t, "val_accuracy", j->result.val_accuracy);
+	add_number(t, "best_accuracy", j->result.best_accuracy);
+	add_number(t, "seconds", j->result.seconds);
+}
+
+static pai_status rewrite(cli *c, job *j, pai_model *m)
+{
+	if (!j->pipeline.n)
+		return PAI_OK;
+	const pai_pipeline_options options = {.stop_after = -1, .command = c->command};
+	pai_pipeline_report done;
+	PAI_TRY(pai_pipeline_run(m, &j->pipeline, &options, c->arena, &done));
+	cli_print(c, "%d passes before training: %llu rewrites\n", done.n,
+		  (unsigned long long)done.rewrites);
+	return pai_infer(m);
+}
+
+static pai_status train(cli *c, job *j, pai_model *m)
+{
+	PAI_TRY(rewrite(c, j, m));
+	PAI_TRY(pai_dataset_open(c->ctx, cli_get(c, "data"), &j->data));
+	if (cli_get(c, "val"))
+		PAI_TRY(pai_dataset_open(c->ctx, cli_get(c, "val"), &j->val));
+	choose_loss(j->data, &j->o);
+	j->o.data = j->data;
+	j->o.val = j->val;
+	j->o.progress = progress;
+	j->o.payload = c;
+	pai_status status = pai_train(c->ctx, m, &j->o, &j->result);
+	cli_progress_end(c);
+	PAI_TRY(status);
+	report(c, j);
+	PAI_TRY(pai_model_write(m, j->out, NULL));
+	cli_print(c, "%llu steps in %s, wrote %s\n", (unsigned long long)j->result.steps,
+		  cli_duration(c, j->result.seconds), j->out);
+	if (j->o.run_dir)
+		cli_print(c, "the run is in %s: steps.csv, epochs.csv, plot.svg, best.onnx\n",
+			  j->o.run_dir);
+	return PAI_OK;
+}
+
+static pai_status run(cli *c)
+{
+	job j = {0};
+	pai_model *m;
+	PAI_TRY(take_options(c, &j));
+	PAI_TRY(cli_model(c, j.in, &m));
+	pai_status status = train(c, &j, m);
+	pai_dataset_free(j.val);
+	pai_dataset_free(j.data);
+	pai_model_free(m);
+	return status;
+}
+
+static const cli_option options[] = {
+	{"data", "FILE", "samples to train on: .npz, IDX pair, folder; :N or :A-B takes a part"},
+	{"val", "FILE", "samples to measure after each epoch"},
+	{"label", "KEY", "field of the labels (default: label, labels)"},
+	{"output-name", "NAME", "output the loss is taken of, where there are several"},
+	{"loss", "LOSS", "name{key=value,...} (default: by the labels); see --list-losses"},
+	{"optimizer", "OPT", "name{key=value,...} (default: adam); see --list-optimizers"},
+	{"epochs", "N", "passes over the data (default 10)"},
+	{"steps", "N", "batches at most"},
+	{"batch-size", "N", "samples in a step (default 32)"},
+	{"shuffle", "on|off", "new order in each epoch, by the seed (default on)"},
+	{"drop-last", NULL, "leave out the last batch when it is smaller"},
+	{"freeze", "GLOB", "initialisers that stay as they are"},
+	{"trainable", "GLOB", "only these initialisers move"},
+	{"passes", "PIPELINE", "rewrites before training"},
+	{"dendrites", "SETTINGS", "add-dendrites{SETTINGS} before training; auto: its defaults"},
+	{"transforms", "RULES", "add-transforms{rules=RULES} before training"},
+	{"run-dir", "DIR", "a new folder for all that the run leaves"},
+	{"log-steps", "FILE", "loss of each step with all digits, as CSV"},
+	{NULL, NULL, NULL},
+};
+
+const cli_verb cli_verb_train = {
+	.name = "train",
+	.summary = "train a model on labelled data; uint8 samples are divided by 255",
+	.usage = "MODEL --data=FILE [--val=FILE] [-o OUT]",
+	.examples = "  pai-opt train model.onnx --data=train.npz --val=val.npz -o trained.onnx\n"
+		    "  pai-opt train model.onnx --data=images.idx3.gz,labels.idx1.gz:50000 \\\n"
+		    "      --optimizer='sgd{lr=0.05,momentum=0.9}' --epochs=5 --run-dir=run1\n"
+		    "  pai-opt train model.onnx --data=d.npz "
+		    "--transforms='weights:int_quant{n_bits=4}'\n",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};
