@@ -186,6 +186,8 @@ static float decode(const format *f, uint32_t code)
 static uint32_t round_to(const format *f, double x)
 {
 	int e;
+	if (x == 0)
+		return 0;
 	frexp(x, &e); /* x = m * 2^e, 0.5 <= m < 1 */
 	e -= 1;
 	int lowest = 1 - f->bias;

@@ -234,7 +234,8 @@ static pai_status adjoint_attributes(pai_grad *g, const pai_node *n, pai_node *t
 		if (by_shape)
 			total += x->dims[2 + i] * s - y->dims[2 + i];
 		if (same || by_shape) {
-			begin = strcmp(mode, "SAME_UPPER") == 0 ? total / 2 : total - total / 2;
+			int64_t some = total > 0 ? total : 0;
+			begin = strcmp(mode, "SAME_UPPER") == 0 ? some / 2 : some - some / 2;
 			end = total - begin;
 		} else if (strcmp(mode, "VALID") != 0 && has_pads == 2 * rank) {
 			begin = pads[i];

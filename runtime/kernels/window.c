@@ -74,10 +74,11 @@ static pai_status read_auto_pad(pai_call *c, enum auto_pad *out)
 			"is none of NOTSET, VALID, SAME_UPPER, SAME_LOWER");
 }
 
-/* Divides the padding of an axis between its ends. */
+/* Divides the padding of an axis between its ends; what is less than none is missing at the end. */
 static void share_pad(pai_window *w, int i, int64_t total, bool more_at_end)
 {
-	w->begin[i] = more_at_end ? total / 2 : total - total / 2;
+	int64_t some = total > 0 ? total : 0;
+	w->begin[i] = more_at_end ? some / 2 : some - some / 2;
 	w->end[i] = total - w->begin[i];
 }
 
