@@ -2,9 +2,6 @@
 #include "compiler/cli_check.h"
 #include <math.h>
 
-/* Below this size a model is checked without starting oneDNN, whose start costs more. */
-enum { SMALL_BYTES = 4 << 20 };
-
 pai_status cli_check_options(cli *c, cli_check *check)
 {
 	int64_t sets = check->sets;
@@ -56,7 +53,7 @@ pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y, cli_che
 {
 	const pai_tensor *const **sets =
 		PAI_NEWS(c->arena, const pai_tensor *const *, check->sets + 1);
-	pai_plan_options o = {.no_onednn = x->source.size > 0 && x->source.size < SMALL_BYTES};
+	pai_plan_options o = {.backend = PAI_FAST};
 	PAI_TRY(cli_backend(c, &o.backend));
 	PAI_TRY(inputs_of(c, x, check, sets));
 	PAI_TRY(pai_compare(c->ctx, c->arena, x, y, &o, check->sets, sets, &check->differences,

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* Sizes tried for free dimensions other than the batch: what fits is taken. */
-static const int64_t free_sizes[] = {16, 32, 64, 8, 4, 2, 1, 128, 224, 256};
+static const int64_t free_sizes[] = {16, 32, 64, 8, 4, 2, 1, 128, 224, 256, 512, 1024};
 
 static int64_t size_for(pai_dim d, int axis, int64_t free_size)
 {
@@ -31,43 +31,16 @@ static pai_status fix_free_dims(pai_model *m, int64_t free_size)
 	return pai_infer(m);
 }
 
+/* A free batch gets its size without trial. */
 static bool has_free_dims(const pai_model *m)
 {
 	pai_value *const *in;
 	int n = pai_model_inputs(m, &in);
 	for (int i = 0; i < n; i++)
-		for (int k = 0; k < in[i]->type.rank; k++)
+		for (int k = 1; k < in[i]->type.rank; k++)
 			if (in[i]->type.dims[k] < 0)
 				return true;
 	return false;
-}
-
-/* A copy of the model in which all input sizes are known and fit; the copy itself if none are free.
- */
-static pai_status concrete_model(pai_ctx *ctx, const pai_model *m, pai_model **out)
-{
-	void (*listener)(void *, const pai_diag *) = ctx->on_diag;
-	pai_status status = PAI_OK;
-	if (!has_free_dims(m)) {
-		*out = pai_model_clone(m);
-		return PAI_OK;
-	}
-	ctx->on_diag = NULL; /* sizes that do not fit are tried on purpose */
-	for (size_t i = 0; i < sizeof free_sizes / sizeof *free_sizes; i++) {
-		pai_model *copy = pai_model_clone(m);
-		status = fix_free_dims(copy, free_sizes[i]);
-		if (status == PAI_OK) {
-			*out = copy;
-			break;
-		}
-		pai_model_free(copy);
-	}
-	ctx->on_diag = listener;
-	if (status != PAI_OK)
-		return pai_fail(ctx, PAI_E_bad_input, pai_at_file(m->path),
-				"no small sizes were found for the free input dimensions; give "
-				"them with --dim NAME=N");
-	return PAI_OK;
 }
 
 static void fill(pai_tensor *t, uint64_t seed, uint64_t stream)
@@ -109,28 +82,66 @@ static pai_status random_input(pai_ctx *ctx, pai_arena *a, const pai_value *v, u
 	pai_tensor *t = pai_tensor_new(a, v->type.dtype, v->type.rank, dims);
 	if (!t)
 		return pai_fail(ctx, PAI_E_memory, pai_at_value(v), "no memory for an input");
-	t->name = v->name;
+	t->name = pai_arena_strdup(a, v->name); /* the model may be a copy that goes */
 	fill(t, seed, stream);
 	*out = t;
 	return PAI_OK;
 }
 
+static pai_status fill_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
+			      const pai_tensor ***out)
+{
+	pai_value *const *in;
+	int n = pai_model_inputs(m, &in);
+	*out = PAI_NEWS(a, const pai_tensor *, n);
+	for (int i = 0; i < n; i++)
+		PAI_TRY(random_input(ctx, a, in[i], seed, (uint64_t)i, &(*out)[i]));
+	return PAI_OK;
+}
+
+/* Do sizes that inference has no objection to carry through a run? */
+static pai_status try_run(pai_ctx *ctx, const pai_model *m, const pai_tensor *const *in)
+{
+	pai_runner *r;
+	const pai_tensor **out = PAI_NEWS(m->arena, const pai_tensor *, m->graph->outputs.n);
+	PAI_TRY(pai_runner_new(ctx, m, NULL, &r));
+	pai_status status = pai_runner_run(r, in, out);
+	pai_runner_free(r);
+	return status;
+}
+
+static pai_status try_size(pai_ctx *ctx, pai_arena *a, const pai_model *m, int64_t size,
+			   uint64_t seed, const pai_tensor ***out)
+{
+	pai_model *copy = pai_model_clone(m);
+	pai_status status = fix_free_dims(copy, size);
+	if (status == PAI_OK)
+		status = fill_inputs(ctx, a, copy, seed, out);
+	if (status == PAI_OK)
+		status = try_run(ctx, copy, *out);
+	pai_model_free(copy);
+	return status;
+}
+
 pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
 			     const pai_tensor ***out)
 {
-	pai_model *concrete = NULL;
-	pai_value *const *in;
-	PAI_TRY(concrete_model(ctx, m, &concrete));
-	int n = pai_model_inputs(concrete, &in);
-	*out = PAI_NEWS(a, const pai_tensor *, n);
-	pai_status status = PAI_OK;
-	for (int i = 0; i < n && status == PAI_OK; i++) {
-		status = random_input(ctx, a, in[i], seed, (uint64_t)i, &(*out)[i]);
-		if (status == PAI_OK) /* the copy's name goes with it */
-			((pai_tensor *)(*out)[i])->name = pai_arena_strdup(a, in[i]->name);
-	}
-	pai_model_free(concrete);
-	return status;
+	if (!has_free_dims(m))
+		return fill_inputs(ctx, a, m, seed, out);
+	void (*listener)(void *, const pai_diag *) = ctx->on_diag;
+	const int said = pai_diag_count(ctx);
+	pai_status status = PAI_INVALID;
+	ctx->on_diag = NULL; /* sizes that do not fit are tried on purpose */
+	for (size_t i = 0; status == PAI_INVALID && i < sizeof free_sizes / sizeof *free_sizes; i++)
+		status = try_size(ctx, a, m, free_sizes[i], seed, out);
+	ctx->on_diag = listener;
+	if (status == PAI_OK)
+		return PAI_OK;
+	if (listener && pai_diag_count(ctx) > said) /* why the last size did not do */
+		listener(ctx->payload, pai_diag_get(ctx, pai_diag_count(ctx) - 1));
+	return pai_fail(ctx, PAI_E_bad_input, pai_at_file(m->path),
+			"no sizes were found for the free input dimensions with which the model "
+			"runs; give them with --dim NAME=N, or inputs with --input");
 }
 
 static const char *shape_text(pai_arena *a, const pai_tensor *t)
