@@ -131,14 +131,23 @@ pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uin
 	void (*listener)(void *, const pai_diag *) = ctx->on_diag;
 	const int said = pai_diag_count(ctx);
 	pai_status status = PAI_INVALID;
-	ctx->on_diag = NULL; /* sizes that do not fit are tried on purpose */
-	for (size_t i = 0; status == PAI_INVALID && i < sizeof free_sizes / sizeof *free_sizes; i++)
+	ctx->on_diag = NULL;         /* sizes that do not fit are tried on purpose */
+	const pai_diag *last = NULL; /* why the last size did not do */
+	for (size_t i = 0; status == PAI_INVALID && i < sizeof free_sizes / sizeof *free_sizes;
+	     i++) {
 		status = try_size(ctx, a, m, free_sizes[i], seed, out);
+		last = pai_diag_count(ctx) > said ? pai_diag_get(ctx, pai_diag_count(ctx) - 1)
+						  : NULL;
+		if (last && last->code == PAI_E_no_kernel) /* no size will help */
+			break;
+	}
 	ctx->on_diag = listener;
 	if (status == PAI_OK)
 		return PAI_OK;
-	if (listener && pai_diag_count(ctx) > said) /* why the last size did not do */
-		listener(ctx->payload, pai_diag_get(ctx, pai_diag_count(ctx) - 1));
+	if (listener && last)
+		listener(ctx->payload, last);
+	if (last && last->code == PAI_E_no_kernel)
+		return status;
 	return pai_fail(ctx, PAI_E_bad_input, pai_at_file(m->path),
 			"no sizes were found for the free input dimensions with which the model "
 			"runs; give them with --dim NAME=N, or inputs with --input");
