@@ -108,11 +108,12 @@ PAI_API PAI_MUST_USE pai_status pai_reproducer_write(pai_ctx *ctx, const char *p
 
 /* ---- dendrites.def: activations and initialisations of branches ---- */
 
-typedef struct pai_dendrite_activation { /* ACTIVATION(name) */
-	const char *name;
-	/* Emits f(x) in standard operators of any opset from 7. */
+typedef struct pai_dendrite_activation { /* ACTIVATION(name, meaning) */
+	const char *name, *meaning;
+	/* Emits f(x) in standard operators of any opset from 9. */
 	pai_value *(*emit)(pai_patch *p, const char *hint, pai_value *x);
 } pai_dendrite_activation;
+PAI_API const pai_dendrite_activation *pai_dendrite_activation_get(int i); /* NULL at the end */
 
 /* ---- transform.c: transforms by name ---- */
 
