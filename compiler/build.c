@@ -701,7 +701,10 @@ Onnx__ModelProto *pai_build_model(pai_arena *a, const pai_model *m, pai_store *s
 	builder made = {a, m, store}, *b = &made;
 	Onnx__ModelProto *p = start(b, &onnx__model_proto__descriptor, m->origin);
 	set_int(&p->has_ir_version, &p->ir_version, m->ir_version);
-	set_opsets(b, &p->n_opset_import, &p->opset_import, m->opsets, m->n_opsets);
+	bool implied = m->origin && !p->n_opset_import && m->n_opsets == 1 &&
+		       m->opsets[0].version == 1; /* before IR 3 */
+	if (!implied)
+		set_opsets(b, &p->n_opset_import, &p->opset_import, m->opsets, m->n_opsets);
 	set_text(&p->producer_name, m->producer_name);
 	set_text(&p->producer_version, m->producer_version);
 	set_text(&p->domain, m->domain);

@@ -4,6 +4,7 @@
  * over the old one. So the input of a run may be its output, and a full disk or a kill leaves the
  * old file. Output that is no regular file (standard output, a device, a pipe) is written directly.
  * The first error is kept and reported by commit, so that callers write without checks between.
+ * Between open and commit nothing is allocated: running out of memory leaves no temporary file.
  */
 #include "compiler/ctx.h"
 #include <errno.h>
@@ -24,7 +25,7 @@ enum {
 struct pai_writer {
 	pai_ctx *ctx;
 	pai_arena *arena;
-	const char *path;
+	const char *path, *folder;
 	char *temp; /* NULL: written directly */
 	int fd;
 	int error;        /* first errno */
@@ -84,6 +85,8 @@ pai_status pai_writer_open(pai_ctx *ctx, const char *path, pai_writer **out)
 	pai_writer *w = PAI_NEW(a, pai_writer);
 	*w = (pai_writer){.ctx = ctx, .arena = a, .path = pai_arena_strdup(a, path)};
 	w->buffer = pai_arena_alloc(a, BUFFER);
+	const char *slash = strrchr(path, '/');
+	w->folder = slash ? pai_arena_strndup(a, path, (size_t)(slash - path) + 1) : ".";
 	if (is_stdout) {
 		w->fd = STDOUT_FILENO;
 	} else if (exists && !S_ISREG(st.st_mode)) {
@@ -200,10 +203,7 @@ uint64_t pai_writer_tell(const pai_writer *w)
 static int sync_folder(pai_writer *w)
 {
 	const pai_io *io = w->ctx->io;
-	const char *slash = strrchr(w->path, '/');
-	size_t n = slash ? (size_t)(slash - w->path) + 1 : 0;
-	const char *folder = n ? pai_arena_strndup(w->arena, w->path, n) : ".";
-	int fd = io->open(io->payload, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	int fd = io->open(io->payload, AT_FDCWD, w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (fd < 0)
 		return errno;
 	int error = io->fsync(io->payload, fd) == 0 ? 0 : errno;
