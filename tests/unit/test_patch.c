@@ -72,7 +72,7 @@ static const char *order(const fixture *f)
 	return s;
 }
 
-static pai_applied apply(fixture *f, pai_patch *p)
+static pai_applied apply(pai_patch *p)
 {
 	pai_applied done;
 	assert_int_equal(pai_patch_apply(p, -1, &done), PAI_OK);
@@ -97,7 +97,7 @@ static void a_node_is_inserted_at_its_place(void **state)
 	pai_patch_begin(p, f->b, "insert");
 	pai_value *e = PAI_OP1(p, "Exp", "t", f->t);
 	pai_patch_replace(p, f->t, e);
-	assert_int_equal(apply(f, p).applied, 1);
+	assert_int_equal(apply(p).applied, 1);
 	assert_string_equal(order(f), "Relu Exp Neg Abs");
 	assert_ptr_equal(e->producer->in[0], f->t); /* not its own output */
 	assert_ptr_equal(f->b->in[0], e);
@@ -111,7 +111,7 @@ static void a_place_that_is_too_early_moves(void **state)
 	pai_patch *p = pai_patch_new(f->g);
 	pai_patch_begin(p, f->a, "insert"); /* before the node that makes its operand */
 	pai_patch_replace(p, f->t, PAI_OP1(p, "Exp", "e", f->t));
-	apply(f, p);
+	apply(p);
 	assert_string_equal(order(f), "Relu Exp Neg Abs");
 }
 
@@ -122,7 +122,7 @@ static void an_output_keeps_its_name(void **state)
 	pai_patch_begin(p, NULL, "behind the output");
 	pai_value *e = PAI_OP1(p, "Exp", "e", f->y);
 	pai_patch_replace(p, f->y, e);
-	apply(f, p);
+	apply(p);
 	assert_ptr_equal(f->g->outputs.at[0], e);
 	assert_string_equal(e->name, "y");
 	assert_true(e->is_output && !f->y->is_output);
@@ -138,12 +138,12 @@ static void undoing_restores_names_and_order(void **state)
 	pai_patch_begin(p, f->c, "behind the output");
 	pai_value *e = PAI_OP1(p, "Exp", "e", f->y);
 	pai_patch_replace(p, f->y, e);
-	apply(f, p);
+	apply(p);
 	p = pai_patch_new(f->g);
 	pai_patch_begin(p, NULL, "undo");
 	pai_patch_replace(p, e, f->y);
 	pai_patch_erase(p, e->producer);
-	apply(f, p);
+	apply(p);
 	assert_string_equal(f->g->outputs.at[0]->name, "y");
 	assert_ptr_equal(f->g->outputs.at[0], f->y);
 	assert_string_equal(order(f), "Relu Neg Abs");
@@ -160,7 +160,7 @@ static void operands_follow_earlier_groups(void **state)
 	pai_value *e = PAI_OP1(p, "Exp", "e", f->t);
 	pai_patch_replace(p, f->y, e);
 	pai_patch_erase(p, f->b);
-	assert_int_equal(apply(f, p).applied, 2);
+	assert_int_equal(apply(p).applied, 2);
 	assert_ptr_equal(e->producer->in[0], f->x);
 	assert_string_equal(e->name, "y");
 	assert_string_equal(order(f), "Exp Abs");
@@ -176,7 +176,7 @@ static void what_an_earlier_group_took_is_stale(void **state)
 	pai_patch_begin(p, f->a, "drop a again");
 	pai_patch_replace(p, f->t, f->x);
 	pai_patch_erase(p, f->a);
-	pai_applied done = apply(f, p);
+	pai_applied done = apply(p);
 	assert_int_equal(done.applied, 1);
 	assert_int_equal(done.stale, 1);
 }
@@ -280,13 +280,13 @@ static void exact_names_can_be_used_again(void **state)
 		pai_patch_begin(p, NULL, "add");
 		pai_value *v = pai_patch_init(p, "i", pai_tensor_from_float(f->m->arena, 1));
 		pai_patch_name(p, v, "layer.top");
-		assert_int_equal(apply(f, p).applied, 1);
+		assert_int_equal(apply(p).applied, 1);
 		assert_string_equal(v->name, "layer.top");
 		assert_string_equal(v->init->name, "layer.top");
 		p = pai_patch_new(f->g);
 		pai_patch_begin(p, NULL, "remove");
 		pai_patch_erase_init(p, v);
-		apply(f, p);
+		apply(p);
 	}
 	assert_int_equal(f->g->inits.n, 1);
 }
@@ -311,7 +311,7 @@ static void a_long_chain_goes_in_one_patch(void **state)
 		pai_patch_replace(p, chain[i]->out[0], chain[i]->in[0]);
 		pai_patch_erase(p, chain[i]);
 	}
-	assert_int_equal(apply(f, p).applied, N);
+	assert_int_equal(apply(p).applied, N);
 	assert_string_equal(order(f), "Relu Neg Abs");
 	assert_ptr_equal(f->g->outputs.at[1], f->z);
 	assert_string_equal(f->z->name, "v1999");
