@@ -1,0 +1,101 @@
+#!/bin/sh
+# The command line as scripts see it: exit codes, messages, files.   cli.sh PAI_OPT
+# Each case is one line: expect CODE 'text that must be in the output' command...
+set -u
+bin=$(readlink -f "$1")
+here=$(dirname "$(readlink -f "$0")")
+tiny=$here/../examples/tiny.onnxtxt
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+passed=0 failed=0
+
+verdict() { # what, whether it holds (0), what was seen
+	if [ "$2" -eq 0 ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "FAILED: $1"
+		printf '%s\n' "$3" | head -n 8
+	fi
+}
+expect() { # code, text, command...
+	want=$1 text=$2
+	shift 2
+	out=$("$@" 2>&1)
+	code=$?
+	case $out in
+	*"$text"*) [ "$code" -eq "$want" ] ;;
+	*) false ;;
+	esac
+	verdict "$* (exit $code, expected $want and \"$text\")" $? "$out"
+}
+holds() { # what, command that succeeds when it holds
+	what=$1
+	shift
+	out=$("$@" 2>&1)
+	verdict "$what" $? "$out"
+}
+absent() { [ ! -e "$1" ]; }
+
+# help and versions
+expect 0 'usage: pai-opt' "$bin" --help
+expect 2 'usage: pai-opt' "$bin"
+expect 0 'ONNX IR' "$bin" --version
+for verb in $("$bin" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
+	expect 0 "usage: pai-opt $verb" "$bin" "$verb" --help
+	expect 2 'has no option "--no-such-option"' "$bin" "$verb" --no-such-option
+done
+for list in passes ops transforms losses optimizers readers; do
+	expect 0 '' "$bin" --list-$list
+	expect 0 '[' "$bin" --list-$list --json
+done
+expect 2 '' "$bin" --list-nonsense
+
+# usage
+expect 2 'did you mean --passes?' "$bin" "$tiny" --pases=x
+expect 2 'did you mean eliminate-dead?' "$bin" "$tiny" --passes=eliminate-dea
+expect 2 'max_growth' "$bin" "$tiny" --passes='fold-constants{max_grow=1}'
+expect 2 'whole number' "$bin" "$tiny" --check=many
+expect 2 'one of text|json' "$bin" "$tiny" --errors=xml
+expect 2 'needs a value' "$bin" "$tiny" -o
+expect 2 'needs' "$bin" compare "$tiny"
+expect 2 'takes no argument' "$bin" opt "$tiny" "$tiny"
+expect 2 '--max-memory' "$bin" "$tiny" --max-memory=lots
+expect 2 'grammar' sh -c "'$bin' '$tiny' --passes='a{b' 2>&1 | sed 's/.*hint.*/grammar/'; exit 2"
+
+# files
+expect 5 'E0201' "$bin" nothing.onnx
+expect 5 'E0204' "$bin" .
+printf 'no model at all' >junk.onnx
+expect 3 'junk.onnx' "$bin" junk.onnx -o junk.out.onnx
+holds 'no output after an error' absent junk.out.onnx
+: >empty.onnx
+expect 3 'empty.onnx' "$bin" empty.onnx -o junk.out.onnx
+expect 3 '"severity":"error"' "$bin" junk.onnx --errors=json
+expect 5 'E0203' "$bin" "$tiny" -o no/such/folder/x.onnx
+expect 5 'E0203' "$bin" "$tiny" -o /dev/full
+holds 'nothing is left behind' sh -c '[ -z "$(ls -A | grep tmp)" ]'
+expect 4 'limit' "$bin" "$tiny" --limit-nodes=1 -o x.onnx
+
+# the main path
+expect 0 'wrote tiny.opt.onnxtxt' sh -c "cp '$tiny' . && '$bin' tiny.onnxtxt"
+expect 0 'wrote a.onnx' "$bin" "$tiny" -o a.onnx
+expect 0 'wrote b.onnx' "$bin" a.onnx --passes= -o b.onnx
+holds 'no passes: equal bytes' cmp a.onnx b.onnx
+expect 0 '' sh -c "cat a.onnx | '$bin' - --passes= -o - >c.onnx"
+holds 'through a pipe: equal bytes' cmp a.onnx c.onnx
+expect 0 'wrote a.onnx' "$bin" a.onnx -o a.onnx --passes=
+holds 'onto itself: equal bytes' cmp a.onnx b.onnx
+expect 0 'abs 0' "$bin" compare a.onnx b.onnx
+expect 0 '' "$bin" a.onnx -o d.onnx --report=r.json -q
+holds 'the report says which passes ran' grep -q '"eliminate-dead"' r.json
+expect 0 '' "$bin" a.onnx --dry-run -o e.onnx
+holds 'a dry run writes nothing' absent e.onnx
+sed 's/0.9, -0.4/0.8, -0.4/' "$tiny" >other.onnxtxt
+expect 1 'E0802' "$bin" compare "$tiny" other.onnxtxt
+expect 1 'E0802' "$bin" compare "$tiny" other.onnxtxt --rtol=0 --atol=1e-9
+expect 0 '' "$bin" compare "$tiny" other.onnxtxt --atol=10
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
