@@ -1,7 +1,7 @@
 /* test_golden_ops.c -- operators against golden vectors: forward values and gradients, through the
  * plan with fast and with reference kernels. ops.json lists the cases, ops.npz holds their models
- * (<case>/model) and arrays (<case>/in.X, out.Y, up.Y, grad.X, sublo.X, subhi.X). A case that a line
- * of expected_failures.txt names must fail; an argument filters cases by name. */
+ * (<case>/model) and arrays (<case>/in.X, out.Y, up.Y, grad.X, sublo.X, subhi.X). A case that a
+ * line of expected_failures.txt names must fail; an argument filters cases by name. */
 #include "passes/passes.h"
 #include <cjson/cJSON.h>
 #include <math.h>
@@ -174,8 +174,8 @@ static pai_status differentiate(trial *t)
 		char name[128];
 		snprintf(name, sizeof name, "up.%s", text(item, "name"));
 		of[n_of] = pai_graph_value(t->m->graph, text(item, "name"));
-		PAI_TRY(add_input(t, "up.", text(item, "name"),
-				  pai_arena_strdup(t->m->arena, name), &up[n_of++]));
+		PAI_TRY(add_input(t, "up.", text(item, "name"), pai_arena_strdup(t->m->arena, name),
+				  &up[n_of++]));
 	}
 	cJSON_ArrayForEach(item, cJSON_GetObjectItem(t->c, "inputs"))
 	{
@@ -228,8 +228,8 @@ static bool passes(const cJSON *c)
 {
 	trial t = {.c = c, .id = text(c, "id")};
 	pai_diag_clear(suite.ctx);
-	bool ok = load(&t) == PAI_OK && differentiate(&t) == PAI_OK &&
-		  run(&t, PAI_REFERENCE) && run(&t, PAI_FAST);
+	bool ok = load(&t) == PAI_OK && differentiate(&t) == PAI_OK && run(&t, PAI_REFERENCE) &&
+		  run(&t, PAI_FAST);
 	for (int i = 0; i < pai_diag_count(suite.ctx); i++)
 		print_message("%s %s\n", pai_diag_get(suite.ctx, i)->where,
 			      pai_diag_get(suite.ctx, i)->text);
@@ -271,14 +271,14 @@ int main(int argc, char **argv)
 		pai_map_put(suite.arrays, at[i]->name, at[i]);
 	cJSON *json = cJSON_ParseWithLength((const char *)index.data, index.size), *c;
 	const cJSON *cases = cJSON_GetObjectItem(json, "cases");
-	struct CMUnitTest *tests =
-		calloc((size_t)cJSON_GetArraySize(cases) + 1, sizeof *tests);
+	struct CMUnitTest *tests = calloc((size_t)cJSON_GetArraySize(cases) + 1, sizeof *tests);
 	size_t n_tests = 0;
 	cJSON_ArrayForEach(c, cases) tests[n_tests++] = (struct CMUnitTest){
 		.name = text(c, "id"), .test_func = check_case, .initial_state = c};
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-	int failed = n_tests ? _cmocka_run_group_tests("golden_ops", tests, n_tests, NULL, NULL) : 1;
+	int failed =
+		n_tests ? _cmocka_run_group_tests("golden_ops", tests, n_tests, NULL, NULL) : 1;
 	free(tests);
 	cJSON_Delete(json);
 	pai_arena_free(suite.arena);
