@@ -208,6 +208,7 @@ static pai_status rewrite(cli *c, job *j, pai_model *m)
 
 static pai_status train(cli *c, job *j, pai_model *m)
 {
+	PAI_TRY(pai_model_initialize(m)); /* rewrites may look at contents */
 	PAI_TRY(rewrite(c, j, m));
 	PAI_TRY(pai_dataset_open(c->ctx, cli_get(c, "data"), &j->data));
 	if (cli_get(c, "val"))

@@ -1,5 +1,8 @@
 /* initializers.c -- contents of weights that a model leaves to us.
  *
+ * Metadata of the graph "pai.init.<name>" asks for it; the name is an initialiser, or an input
+ * without contents, as a model in text form has it.
+ *
  * For a layer y = W x with fan_in inputs and fan_out outputs of a neuron (He et al. 2015, Glorot
  * and Bengio 2010, LeCun et al. 1998), variance of an element of W:
  *
@@ -91,7 +94,7 @@ static uint64_t stream_of(const char *name)
 	return h;
 }
 
-pai_status pai_initialize(pai_ctx *ctx, const pai_value *v, const char *how, float *out)
+static pai_status fill(pai_ctx *ctx, const pai_value *v, const char *how)
 {
 	const initializer *row = find(how);
 	if (!row) {
@@ -101,6 +104,7 @@ pai_status pai_initialize(pai_ctx *ctx, const pai_value *v, const char *how, flo
 				near ? "; nearest: " : "", near ? near : "");
 	}
 	int64_t n = pai_tensor_nelem(v->init);
+	float *out = v->init->data;
 	double in, out_fan;
 	fans(v, &in, &out_fan);
 	double spread = row->in * in + row->out * out_fan;
@@ -114,6 +118,61 @@ pai_status pai_initialize(pai_ctx *ctx, const pai_value *v, const char *how, flo
 			out[i] = bound * (2 * pai_random_uniform(&r, (uint64_t)i) - 1);
 		else
 			out[i] = deviation * pai_random_normal(&r, (uint64_t)i);
+	}
+	return PAI_OK;
+}
+
+/* An input that is to have contents becomes an initialiser. */
+static void make_initializer(pai_graph *g, pai_value *v)
+{
+	int n = 0;
+	for (int i = 0; i < g->inputs.n; i++)
+		if (g->inputs.at[i] != v)
+			g->inputs.at[n++] = g->inputs.at[i];
+	if (n == g->inputs.n)
+		return;
+	g->inputs.n = n;
+	v->is_input = false;
+	PAI_PUSH(g->model->arena, g->inits, v);
+}
+
+static pai_status make(pai_model *m, const char *name, const char *how)
+{
+	pai_value *v = pai_graph_value(m->graph, name);
+	if (!v || (!v->init && !v->is_input))
+		return pai_fail(m->ctx, PAI_E_bad_metadata, pai_at_file(m->path),
+				"pai.init: there is no input or initialiser \"%s\"", name);
+	const pai_type *t = &v->type;
+	bool known = t->kind == PAI_TYPE_TENSOR && t->dtype == PAI_FLOAT && t->rank >= 0;
+	for (int i = 0; i < t->rank; i++)
+		known &= t->dims[i] >= 0;
+	if (!known)
+		return pai_fail(m->ctx, PAI_E_bad_metadata, pai_at_value(v),
+				"pai.init: only float tensors of known sizes can be made");
+	pai_tensor *made = pai_tensor_new(m->arena, PAI_FLOAT, t->rank, t->dims);
+	if (!made)
+		return pai_fail(m->ctx, PAI_E_memory, pai_at_value(v), "to make it");
+	made->name = v->name;
+	if (!v->init)
+		make_initializer(m->graph, v);
+	v->init = made;
+	return fill(m->ctx, v, how);
+}
+
+pai_status pai_model_initialize(pai_model *m)
+{
+	static const char prefix[] = "pai.init.";
+	pai_props *p = &m->graph->props;
+	for (int i = 0; i < p->n;) {
+		const pai_prop at = p->at[i];
+		if (strncmp(at.key, prefix, sizeof prefix - 1) != 0) {
+			i++;
+			continue;
+		}
+		PAI_TRY(make(m, at.key + sizeof prefix - 1, at.value));
+		memmove(&p->at[i], &p->at[i + 1], sizeof at * (size_t)(p->n - i - 1));
+		p->n--;
+		m->epoch++;
 	}
 	return PAI_OK;
 }

@@ -75,7 +75,7 @@ static pai_status build(pai_ctx *ctx, const pai_session_options *s, bool trainin
 {
 	pai_model *m = o->model;
 	pai_model_import(m, "", PAI_ONNX_OPSET);
-	pai_value *output;
+	pai_value *output = NULL;
 	PAI_TRY(find_output(ctx, m, s->output, &output));
 	set_outputs(m, 1, &output);
 	if (training) {

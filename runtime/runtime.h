@@ -322,11 +322,12 @@ PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
 
 /* ---- initializers.c: contents of weights that a model leaves to us ---- */
 
-/* Fills an initialiser by name: zeros, ones, he_normal, he_uniform, xavier_normal, xavier_uniform,
- * lecun_normal, lecun_uniform. Fans are those of its first reader (Conv, ConvTranspose, Gemm,
- * MatMul); drawn from (seed, its name), element by element, so the same for any machine. */
-PAI_API PAI_MUST_USE pai_status pai_initialize(pai_ctx *ctx, const pai_value *v, const char *how,
-					       float *out);
+/* Gives contents to what the metadata of the graph names: "pai.init.<initialiser or input>" is one of
+ * zeros, ones, he_normal, he_uniform, xavier_normal, xavier_uniform, lecun_normal, lecun_uniform. An
+ * input becomes an initialiser; the entries go. Fans are those of the first reader (Conv,
+ * ConvTranspose, Gemm, MatMul); drawn from (seed, name), element by element, so the same on any
+ * machine. Types must be known. */
+PAI_API PAI_MUST_USE pai_status pai_model_initialize(pai_model *m);
 
 /* ---- forms.c: from how a model infers to how it trains ---- */
 
@@ -377,9 +378,8 @@ typedef struct pai_session_options {
 } pai_session_options;
 
 /* The model is not changed; pai_session_store writes the weights back. A factor of the learning
- * rate of a tensor stands in the metadata of the graph, key "pai.lr.<initialiser>"; contents to be
- * made at the start under "pai.init.<initialiser>" (a name of initializers.c). `m` must outlive the
- * session. */
+ * rate of a tensor stands in the metadata of the graph: key "pai.lr.<initialiser>". `m` must outlive
+ * the session. */
 PAI_API PAI_MUST_USE pai_status pai_session_new(pai_ctx *ctx, const pai_model *m,
 						const pai_session_options *o, pai_session **out);
 PAI_API void pai_session_free(pai_session *s);
@@ -481,7 +481,7 @@ typedef struct pai_train_result {
 	double loss, val_loss, val_accuracy, best_accuracy, seconds;
 } pai_train_result;
 
-/* Trains the model in place (its weights). NUMERIC on a NaN loss: the weights of the last good
+/* Trains the model in place (its weights), after pai_model_initialize. NUMERIC on a NaN loss: the weights of the last good
  * epoch are kept in the model, and in the run folder when there is one. */
 PAI_API PAI_MUST_USE pai_status pai_train(pai_ctx *ctx, pai_model *m, const pai_train_options *o,
 					  pai_train_result *out);

@@ -78,15 +78,10 @@ static pai_status zeros(pai_session *s, size_t n, float **out)
 	return PAI_OK;
 }
 
-static const char *property(const pai_session *s, const char *prefix, const char *name)
-{
-	return pai_prop_get(&s->train.objective.model->graph->props,
-			    pai_arena_printf(s->arena, "%s%s", prefix, name));
-}
-
 static pai_status lr_factor(pai_session *s, const pai_value *v, float *out)
 {
-	const char *text = property(s, "pai.lr.", v->name);
+	const char *text = pai_prop_get(&s->train.objective.model->graph->props,
+					pai_arena_printf(s->arena, "pai.lr.%s", v->name));
 	char *end;
 	*out = text ? strtof(text, &end) : 1;
 	if (text && (end == text || *end || !(*out >= 0) || isinf(*out)))
@@ -158,15 +153,6 @@ static void lay_out(pai_session *s)
 	}
 }
 
-static pai_status fill(pai_session *s, const pai_value *v, float *to)
-{
-	const char *how = property(s, "pai.init.", v->name);
-	if (how)
-		return pai_initialize(s->ctx, v, how, to);
-	pai_copy(to, v->init->data, v->init->nbytes);
-	return PAI_OK;
-}
-
 static pai_status make_arrays(pai_session *s)
 {
 	PAI_TRY(zeros(s, s->n, &s->weights));
@@ -174,7 +160,8 @@ static pai_status make_arrays(pai_session *s)
 	for (int i = 0; i < s->options.optimizer->n_states; i++)
 		PAI_TRY(zeros(s, s->n, &s->states[i]));
 	for (int i = 0; i < s->n_parameters; i++)
-		PAI_TRY(fill(s, s->parameters[i].init, s->weights + s->parameters[i].at));
+		pai_copy(s->weights + s->parameters[i].at, s->parameters[i].init->init->data,
+			 s->parameters[i].init->init->nbytes);
 	const pai_objective *o = &s->train.objective;
 	s->statistics = PAI_NEWS(s->arena, moving, o->n_statistics + 1);
 	for (int i = 0; i < o->n_statistics; i++) {
@@ -188,7 +175,7 @@ static pai_status make_arrays(pai_session *s)
 		if (m->now)
 			continue;
 		PAI_TRY(zeros(s, m->n, &m->now));
-		PAI_TRY(fill(s, v, m->now));
+		pai_copy(m->now, v->init->data, v->init->nbytes);
 	}
 	return PAI_OK;
 }
@@ -485,9 +472,6 @@ static pai_status store_one(const pai_session *s, pai_model *m, pai_patch *p, co
 		return pai_fail(s->ctx, PAI_E_memory, pai_at_value(v), "to store it");
 	pai_copy(t->data, from, t->nbytes);
 	pai_patch_set_init(p, v, t);
-	const char *key = pai_arena_printf(m->arena, "pai.init.%s", name);
-	if (pai_prop_get(&m->graph->props, key))
-		pai_patch_graph_prop(p, key, NULL); /* it has contents now */
 	return PAI_OK;
 }
 

@@ -258,6 +258,7 @@ static bool are_floats(const pai_field *f)
 
 static pai_status prepare(trainer *t)
 {
+	PAI_TRY(pai_model_initialize(t->model));
 	PAI_TRY(choose_batch(t));
 	const pai_field *labels = pai_label_field(t->o.data, t->o.label);
 	t->o.session.float_labels = t->o.session.loss->integer_labels && are_floats(labels);
