@@ -6,6 +6,24 @@
 
 enum { SMALL = 128 }; /* most elements of contents that are followed */
 
+static bool is_short(const pai_type *t)
+{
+	return t->rank == 0 || (t->rank == 1 && t->dims[0] >= 0 && t->dims[0] <= SMALL);
+}
+
+static void negate(pai_shape_ctx *s)
+{
+	const pai_dim *dims;
+	if (!pai_shape_known(s, 0) || !is_short(s->in[0]))
+		return;
+	int n = pai_shape_ints(s, 0, &dims);
+	pai_dim *out = PAI_NEWS(s->arena, pai_dim, n + 1);
+	for (int i = 0; i < n; i++)
+		out[i] = pai_dim_sub(s->ctx, 0, dims[i]);
+	s->out_dims[0] = out;
+	s->n_out_dims[0] = n;
+}
+
 pai_status pai_shape_same(pai_shape_ctx *s)
 {
 	static const char *const keep[] = {"Identity", "Floor", "Ceil", "Round"};
@@ -15,9 +33,11 @@ pai_status pai_shape_same(pai_shape_ctx *s)
 	    s->out[0].kind == s->in[0]->kind)
 		s->out[0] = *s->in[0];
 	pai_shape_copy(s, 0, 0);
-	for (size_t i = 0; i < sizeof keep / sizeof *keep; i++)
+	for (size_t i = 0; i < sizeof keep / sizeof *keep && is_short(s->in[0]); i++)
 		if (strcmp(s->node->op_type, keep[i]) == 0)
 			s->n_out_dims[0] = pai_shape_ints(s, 0, &s->out_dims[0]);
+	if (strcmp(s->node->op_type, "Neg") == 0)
+		negate(s);
 	return PAI_OK;
 }
 
@@ -233,9 +253,8 @@ pai_status pai_shape_cast(pai_shape_ctx *s)
 {
 	PAI_TRY(typed_by_attr(s, "to"));
 	pai_shape_copy(s, 0, 0);
-	if (s->in[0] && s->in[0]->rank >= 0 && s->in[0]->rank <= 1 &&
-	    (s->in[0]->rank == 0 || (s->in[0]->dims[0] >= 0 && s->in[0]->dims[0] <= SMALL)) &&
-	    s->out[0].dtype != PAI_BOOL && s->out[0].dtype != PAI_STRING)
+	if (s->in[0] && is_short(s->in[0]) && s->out[0].dtype != PAI_BOOL &&
+	    s->out[0].dtype != PAI_STRING)
 		s->n_out_dims[0] = pai_shape_ints(s, 0, &s->out_dims[0]);
 	return PAI_OK;
 }

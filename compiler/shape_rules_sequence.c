@@ -1,0 +1,308 @@
+/* shape_rules_sequence.c -- rules of recurrent layers, attention and Einsum, and of the operators
+ * on sequences of tensors and optional values.
+ */
+#include "compiler/compiler.h"
+#include <string.h>
+
+static pai_status wrong_rank(pai_shape_ctx *s, int i, const char *need)
+{
+	return pai_fail(s->ctx, PAI_E_shape_rank, pai_at_input(s->node, i), "is %s, needs %s",
+			pai_type_text(s->ctx, s->arena, s->in[i]), need);
+}
+
+/* RNN, GRU, LSTM: X [S, B, I], R [D, _, H] -> Y [S, D, B, H], last states [D, B, H]; with layout 1
+ * X [B, S, I] -> Y [B, S, D, H], last states [B, D, H]. */
+pai_status pai_shape_recurrent(pai_shape_ctx *s)
+{
+	const pai_attr *direction = pai_node_attr(s->node, "direction");
+	const bool both = direction && direction->type == PAI_ATTR_STRING &&
+			  strcmp(direction->s.at, "bidirectional") == 0;
+	const bool batch_first = pai_node_int(s->node, "layout", 0) != 0;
+	const int64_t given = pai_node_int(s->node, "hidden_size", 0);
+	for (int i = 0; i < 3; i++)
+		if (pai_shape_known(s, i) && s->in[i]->rank != 3)
+			return wrong_rank(s, i, "rank 3");
+	const pai_dim *x = pai_shape_known(s, 0) ? s->in[0]->dims : NULL;
+	const pai_dim *r = pai_shape_known(s, 2) ? s->in[2]->dims : NULL;
+	const pai_dim unknown = PAI_DIM_UNKNOWN, n = both ? 2 : 1;
+	const pai_dim hidden = r && r[2] >= 0 ? r[2] : given > 0 ? given : unknown;
+	if (r && r[2] >= 0 && given > 0 && given != r[2])
+		return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "hidden_size"),
+				"is %lld, the recurrent weight has %lld", (long long)given,
+				(long long)r[2]);
+	const pai_dim steps = x ? x[batch_first] : unknown, batch = x ? x[!batch_first] : unknown;
+	const pai_dim all[] = {steps, n, batch, hidden}, all_first[] = {batch, steps, n, hidden};
+	const pai_dim last[] = {n, batch, hidden}, last_first[] = {batch, n, hidden};
+	pai_shape_set(s, 0, 4, batch_first ? all_first : all);
+	for (int o = 1; o < s->n_out; o++)
+		pai_shape_set(s, o, 3, batch_first ? last_first : last);
+	return PAI_OK;
+}
+
+typedef struct heads { /* an input of Attention as [B, heads, length, size] */
+	pai_dim batch, count, length, size;
+} heads;
+
+/* Input i has rank 4, or rank 3 with the heads side by side in the last axis. */
+static pai_status read_heads(pai_shape_ctx *s, int i, const char *attr, heads *out)
+{
+	const pai_dim *d = s->in[i]->dims;
+	const int64_t n = pai_node_int(s->node, attr, 0);
+	if (s->in[i]->rank == 4) {
+		*out = (heads){d[0], d[1], d[2], d[3]};
+		return PAI_OK;
+	}
+	if (s->in[i]->rank != 3)
+		return wrong_rank(s, i, "rank 3 or 4");
+	if (n < 1)
+		return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, attr),
+				"is %lld, must be at least 1 for inputs of rank 3", (long long)n);
+	*out = (heads){d[0], n, d[1], pai_dim_div(s->ctx, d[2], n)};
+	return PAI_OK;
+}
+
+pai_status pai_shape_attention(pai_shape_ctx *s)
+{
+	heads q, k, v;
+	for (int i = 0; i < 3; i++)
+		if (!pai_shape_known(s, i))
+			return PAI_OK;
+	PAI_TRY(read_heads(s, 0, "q_num_heads", &q));
+	PAI_TRY(read_heads(s, 1, "kv_num_heads", &k));
+	PAI_TRY(read_heads(s, 2, "kv_num_heads", &v));
+	pai_dim total = k.length;
+	if (s->n_in > 4 && s->in[4]) {
+		const bool known = pai_shape_known(s, 4) && s->in[4]->rank == 4;
+		total = pai_dim_add(s->ctx, total, known ? s->in[4]->dims[2] : PAI_DIM_UNKNOWN);
+	}
+	const pai_dim y4[] = {q.batch, q.count, q.length, v.size};
+	const pai_dim y3[] = {q.batch, q.length, pai_dim_mul(s->ctx, q.count, v.size)};
+	const pai_dim key[] = {k.batch, k.count, total, k.size};
+	const pai_dim value[] = {v.batch, v.count, total, v.size};
+	const pai_dim scores[] = {q.batch, q.count, q.length, total};
+	pai_shape_set(s, 0, s->in[0]->rank, s->in[0]->rank == 4 ? y4 : y3);
+	pai_shape_set(s, 1, 4, key);
+	pai_shape_set(s, 2, 4, value);
+	pai_shape_set(s, 3, 4, scores);
+	return PAI_OK;
+}
+
+typedef struct einsum {             /* subscripts of an equation under way */
+	pai_dim size[128];          /* of each letter; UNKNOWN: not met */
+	int count[128];             /* times a letter stands on the left */
+	pai_dim wide[PAI_MAX_RANK]; /* what the ellipsis stands for */
+	int n_wide;
+} einsum;
+
+static pai_status bad_equation(pai_shape_ctx *s, const char *why)
+{
+	return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "equation"), "%s", why);
+}
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The term of input i; *text is moved behind it. */
+static pai_status einsum_term(pai_shape_ctx *s, int i, const char **text, einsum *e)
+{
+	const char *t = *text;
+	int letters = 0, at = 0;
+	for (const char *c = t; *c && *c != ',' && *c != '-'; c++)
+		letters += is_letter(*c);
+	const pai_type *x = s->in[i];
+	for (; *t && *t != ',' && *t != '-'; t++) {
+		if (*t == '.') {
+			const int n = x->rank - letters;
+			if (strncmp(t, "...", 3) != 0 || n < 0)
+				return bad_equation(s, "does not fit the ranks of the inputs");
+			pai_dim so_far[PAI_MAX_RANK];
+			pai_copy(so_far, e->wide, sizeof so_far);
+			e->n_wide = pai_dims_broadcast(s->ctx, e->n_wide, so_far, n, x->dims + at,
+						       e->wide);
+			if (e->n_wide < 0)
+				return bad_equation(s,
+						    "has sizes behind ... that do not broadcast");
+			at += n;
+			t += 2;
+		} else if (is_letter(*t)) {
+			if (at >= x->rank)
+				return bad_equation(s, "does not fit the ranks of the inputs");
+			pai_dim *size = &e->size[(int)*t], d = x->dims[at++];
+			if (e->count[(int)*t] && *size > 1 && d > 1 && *size != d)
+				return bad_equation(s, "gives one letter two sizes");
+			if (e->count[(int)*t]++ == 0 || *size == 1 ||
+			    (*size < 0 && d >= 0 && d != 1))
+				*size = d;
+		} else if (*t != ' ') {
+			return bad_equation(s, "has a character that is no letter");
+		}
+	}
+	*text = *t == ',' ? t + 1 : t;
+	return at == x->rank ? PAI_OK : bad_equation(s, "does not fit the ranks of the inputs");
+}
+
+pai_status pai_shape_einsum(pai_shape_ctx *s)
+{
+	const pai_attr *a = pai_node_attr(s->node, "equation");
+	einsum e = {.n_wide = 0};
+	pai_dim out[2 * PAI_MAX_RANK];
+	int rank = 0;
+	if (!a || a->type != PAI_ATTR_STRING || a->ref)
+		return PAI_OK;
+	for (int i = 0; i < s->n_in; i++)
+		if (!pai_shape_known(s, i))
+			return PAI_OK;
+	const char *text = a->s.at;
+	for (int i = 0; i < s->n_in; i++)
+		PAI_TRY(einsum_term(s, i, &text, &e));
+	if (!*text) { /* no right side: the ellipsis, then letters that stand once, in order */
+		for (int k = 0; k < e.n_wide; k++)
+			out[rank++] = e.wide[k];
+		for (int c = 0; c < 128 && rank < PAI_MAX_RANK; c++)
+			if (e.count[c] == 1)
+				out[rank++] = e.size[c];
+		pai_shape_set(s, 0, rank, out);
+		return PAI_OK;
+	}
+	if (strncmp(text, "->", 2) != 0)
+		return bad_equation(s, "has more terms than the node has inputs");
+	for (text += 2; *text && rank < PAI_MAX_RANK; text++) {
+		if (strncmp(text, "...", 3) == 0) {
+			for (int k = 0; k < e.n_wide; k++)
+				out[rank++] = e.wide[k];
+			text += 2;
+		} else if (is_letter(*text)) {
+			if (!e.count[(int)*text])
+				return bad_equation(s, "has a letter on the right only");
+			out[rank++] = e.size[(int)*text];
+		} else if (*text != ' ') {
+			return bad_equation(s, "has a character that is no letter");
+		}
+	}
+	pai_shape_set(s, 0, rank, out);
+	return PAI_OK;
+}
+
+static void set_wrapped(pai_shape_ctx *s, pai_type_kind kind, const pai_type *elem)
+{
+	s->out[0] = (pai_type){
+		.kind = kind, .rank = -1, .elem = pai_arena_dup(s->arena, elem, sizeof *elem)};
+}
+
+/* A sequence of what all inputs have in common. */
+pai_status pai_shape_sequence_construct(pai_shape_ctx *s)
+{
+	if (s->n_in < 1 || !s->in[0] || s->in[0]->kind != PAI_TYPE_TENSOR)
+		return PAI_OK;
+	pai_type elem = *s->in[0];
+	for (int i = 1; i < s->n_in; i++) {
+		if (!pai_shape_known(s, i) || elem.rank != s->in[i]->rank) {
+			elem.rank = -1;
+			break;
+		}
+		pai_dim *dims = PAI_NEWS(s->arena, pai_dim, elem.rank);
+		for (int k = 0; k < elem.rank; k++)
+			dims[k] = pai_dim_equal(elem.dims[k], s->in[i]->dims[k]) ? elem.dims[k]
+										 : PAI_DIM_UNKNOWN;
+		elem.dims = dims;
+	}
+	set_wrapped(s, PAI_TYPE_SEQUENCE, &elem);
+	return PAI_OK;
+}
+
+pai_status pai_shape_sequence_empty(pai_shape_ctx *s)
+{
+	const int64_t dtype = pai_node_int(s->node, "dtype", PAI_FLOAT);
+	if (dtype <= 0 || dtype >= PAI_DTYPE_COUNT)
+		return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "dtype"),
+				"%lld is no element type", (long long)dtype);
+	const pai_type elem = {.kind = PAI_TYPE_TENSOR, .dtype = (pai_dtype)dtype, .rank = -1};
+	set_wrapped(s, PAI_TYPE_SEQUENCE, &elem);
+	return PAI_OK;
+}
+
+/* SequenceAt, OptionalGetElement: what is inside; a value that is no wrapper is itself. */
+pai_status pai_shape_element(pai_shape_ctx *s)
+{
+	if (s->n_in > 0 && s->in[0] && s->in[0]->kind != PAI_TYPE_UNKNOWN)
+		s->out[0] = s->in[0]->elem ? *s->in[0]->elem : *s->in[0];
+	return PAI_OK;
+}
+
+/* SequenceInsert, SequenceErase: elements of any shape may come in. */
+pai_status pai_shape_sequence_change(pai_shape_ctx *s)
+{
+	if (s->n_in < 1 || !s->in[0] || !s->in[0]->elem)
+		return PAI_OK;
+	pai_type elem = *s->in[0]->elem;
+	if (pai_node_is(s->node, "SequenceInsert"))
+		elem.rank = -1;
+	set_wrapped(s, PAI_TYPE_SEQUENCE, &elem);
+	return PAI_OK;
+}
+
+/* SequenceLength, OptionalHasElement: one number. */
+pai_status pai_shape_scalar(pai_shape_ctx *s)
+{
+	pai_shape_set(s, 0, 0, NULL);
+	return PAI_OK;
+}
+
+pai_status pai_shape_optional(pai_shape_ctx *s)
+{
+	const pai_attr *a = pai_node_attr(s->node, "type");
+	const pai_type *elem = s->n_in > 0 ? s->in[0] : NULL;
+	if (!elem && a && a->type == PAI_ATTR_TYPE_PROTO)
+		elem = a->type_value;
+	if (elem && elem->kind != PAI_TYPE_UNKNOWN)
+		set_wrapped(s, PAI_TYPE_OPTIONAL, elem);
+	return PAI_OK;
+}
+
+/* Pieces along an axis; their size there is known where it is one number. */
+pai_status pai_shape_split_to_sequence(pai_shape_ctx *s)
+{
+	if (s->n_in < 1 || !s->in[0] || s->in[0]->kind != PAI_TYPE_TENSOR)
+		return PAI_OK;
+	pai_type elem = {.kind = PAI_TYPE_TENSOR, .dtype = s->in[0]->dtype, .rank = -1};
+	if (pai_shape_known(s, 0)) {
+		const pai_type *x = s->in[0];
+		const bool given = s->n_in > 1 && s->in[1];
+		const bool drop = !given && !pai_node_int(s->node, "keepdims", 1);
+		int64_t axis;
+		PAI_TRY(pai_shape_axis(s, pai_node_int(s->node, "axis", 0), x->rank, &axis));
+		elem.dims = PAI_NEWS(s->arena, pai_dim, x->rank);
+		elem.rank = 0;
+		for (int i = 0; i < x->rank; i++)
+			if (i != axis)
+				elem.dims[elem.rank++] = x->dims[i];
+			else if (!drop)
+				elem.dims[elem.rank++] = given ? PAI_DIM_UNKNOWN : 1;
+	}
+	set_wrapped(s, PAI_TYPE_SEQUENCE, &elem);
+	return PAI_OK;
+}
+
+pai_status pai_shape_concat_from_sequence(pai_shape_ctx *s)
+{
+	const pai_type *elem = s->n_in > 0 && s->in[0] ? s->in[0]->elem : NULL;
+	pai_dim out[PAI_MAX_RANK + 1];
+	int64_t axis;
+	if (!elem)
+		return PAI_OK;
+	s->out[0] = (pai_type){.kind = PAI_TYPE_TENSOR, .dtype = elem->dtype, .rank = -1};
+	if (elem->rank < 0 || elem->rank > PAI_MAX_RANK)
+		return PAI_OK;
+	const int more = pai_node_int(s->node, "new_axis", 0) != 0;
+	PAI_TRY(pai_shape_axis(s, pai_node_int(s->node, "axis", 0), elem->rank + more, &axis));
+	for (int i = 0, from = 0; i < elem->rank + more; i++) {
+		out[i] = PAI_DIM_UNKNOWN;
+		if (i != axis)
+			out[i] = elem->dims[from];
+		from += i != axis || !more;
+	}
+	pai_shape_set(s, 0, elem->rank + more, out);
+	return PAI_OK;
+}
