@@ -18,14 +18,14 @@ typedef struct apply {
 	PAI_VEC(use_list) readers;        /* by value id */
 	PAI_VEC(pai_value *) replacement; /* by value id; NULL: still itself */
 	PAI_VEC(pai_placed) fresh;
+	pai_map *node_names; /* in use in the graph */
 } apply;
 
 /* What took the place of a value of the graph; NULL: it is still itself. */
 static pai_value *replacement_of(const apply *a, const pai_value *v)
 {
-	return v->graph == a->g && v->id >= 0 && v->id < a->replacement.n
-		       ? a->replacement.at[v->id]
-		       : NULL;
+	return v->graph == a->g && v->id >= 0 && v->id < a->replacement.n ? a->replacement.at[v->id]
+									  : NULL;
 }
 
 static pai_value *resolve(const apply *a, pai_value *v)
@@ -303,6 +303,8 @@ static pai_status drop_readers_of(void *payload, pai_graph *g)
 static void erase_node(apply *a, pai_node *n)
 {
 	n->dead = true;
+	if (pai_map_get(a->node_names, n->name) == n)
+		pai_map_put(a->node_names, n->name, NULL);
 	for (int k = 0; k < n->n_in; k++)
 		drop_reader(a, n->in[k], (pai_use){n, k});
 	for (int k = 0; k < n->n_attrs; k++) { /* what its bodies read of this graph */
@@ -335,6 +337,10 @@ static void insert_node(apply *a, pai_node *n, pai_node *at)
 	n->id = a->g->model->next_node_id++;
 	if (n->n_out && n->out[0])
 		n->name = n->out[0]->name;
+	const char *hint = n->name;
+	for (int i = 1; *hint && pai_map_get(a->node_names, n->name); i++)
+		n->name = pai_arena_printf(a->patch->arena, "%s_%d", hint, i);
+	pai_map_put(a->node_names, n->name, n);
 	for (int k = 0; k < n->n_in; k++)
 		add_reader(a, n->in[k], (pai_use){n, k});
 	PAI_PUSH(a->scratch, a->fresh, ((pai_placed){n, at}));
@@ -427,6 +433,9 @@ static pai_status apply_group(apply *a, const pai_group *group)
 static void collect_readers(apply *a)
 {
 	pai_uses *u = pai_uses_new(a->scratch, a->g);
+	a->node_names = pai_map_new(a->scratch);
+	for (int i = 0; i < a->g->nodes.n; i++)
+		pai_map_put(a->node_names, a->g->nodes.at[i]->name, a->g->nodes.at[i]);
 	track_values(a);
 	for (int i = 0; i < a->g->values.n; i++)
 		for (int k = 0; k < u->n[i]; k++)

@@ -195,7 +195,7 @@ static bool any_of(const pai_node *n, const char *const *ops)
 	return false;
 }
 
-/* Elementwise: shape and channels stay. */
+/* Shape and channels stay; input 0 is what passes through. */
 static bool keeps_shape(const pai_node *n)
 {
 	static const char *const ops[] = {"Relu",
@@ -216,9 +216,57 @@ static bool keeps_shape(const pai_node *n)
 					  "Abs",
 					  "Dropout",
 					  "Identity",
+					  "Erf",
+					  "Exp",
+					  "Sqrt",
+					  "Neg",
 					  "ThresholdedRelu",
+					  "BatchNormalization",
+					  "InstanceNormalization",
+					  "LayerNormalization",
+					  "GroupNormalization",
+					  "LRN",
 					  NULL};
 	return any_of(n, ops) || strcmp(prop(n, PAI_DENDRITE_ROLE), "combine") == 0;
+}
+
+static bool is_binary(const pai_node *n)
+{
+	static const char *const ops[] = {"Add", "Sub", "Mul", "Div", "Pow", NULL};
+	return any_of(n, ops) && !pai_prop_get(&n->props, PAI_DENDRITE_ROLE);
+}
+
+static const pai_layer *layer_with_output(const layer_list *layers, const pai_value *v)
+{
+	for (int i = 0; i < layers->n; i++)
+		if (layers->at[i].y == v)
+			return &layers->at[i];
+	return NULL;
+}
+
+/* Where the elementwise nodes that make v come from, if that is one value: x of x * sigmoid(x). At
+ * most `budget` nodes are looked at; NULL: several values, or too many nodes. */
+static pai_value *origin_of(const layer_list *layers, pai_value *v, int *budget)
+{
+	while ((*budget)-- > 0) {
+		pai_node *n = v->producer;
+		if (!n || n->graph != v->graph || !pai_node_in(n, 0) ||
+		    layer_with_output(layers, v))
+			return v;
+		if (keeps_shape(n)) {
+			v = n->in[0];
+		} else if (is_binary(n)) {
+			bool fixed[2] = {pai_parameter_of(n->in[0]), pai_parameter_of(n->in[1])};
+			if (fixed[0] == fixed[1]) {
+				pai_value *a = origin_of(layers, n->in[0], budget);
+				return a && a == origin_of(layers, n->in[1], budget) ? a : NULL;
+			}
+			v = n->in[fixed[0]];
+		} else {
+			return v;
+		}
+	}
+	return NULL;
 }
 
 static bool is_pool(const pai_node *n)
@@ -237,14 +285,6 @@ static bool is_flatten(const pai_node *n)
 	       (pai_dim_equal(n->out[0]->type.dims[0], n->in[0]->type.dims[0]));
 }
 
-static const pai_layer *layer_with_output(const layer_list *layers, const pai_value *v)
-{
-	for (int i = 0; i < layers->n; i++)
-		if (layers->at[i].y == v)
-			return &layers->at[i];
-	return NULL;
-}
-
 /* Inputs of a layer that stand for one position of x: axis 1 of a Conv's weight and so on. */
 static int64_t inputs_of(const pai_layer *l)
 {
@@ -255,11 +295,12 @@ static int64_t inputs_of(const pai_layer *l)
 	return l->w->dims[pai_node_is(l->op, "Gemm") && pai_node_int(l->op, "transB", 0) ? 1 : 0];
 }
 
-/* Walks from the last layer's input back to the first layer's output. */
+/* Walks from the last layer's input back to the first layer's output. A layer's own dendrites and
+ * what lies elementwise between are left out of the branch. */
 static bool span_of(pai_pass_run *r, const layer_list *layers, const pai_layer *last, span *out)
 {
 	*out = (span){.last = last, .per_channel = 1};
-	const pai_value *v = last->x;
+	pai_value *v = last->x;
 	bool activated = false, flat = false;
 	for (int steps = 0; steps < 64; steps++) {
 		const pai_layer *l = layer_with_output(layers, v);
@@ -273,11 +314,19 @@ static bool span_of(pai_pass_run *r, const layer_list *layers, const pai_layer *
 		if (is_pool(n) || is_flatten(n)) {
 			flat |= is_flatten(n);
 			PAI_PUSH(r->scratch, out->between, n);
-		} else if (!keeps_shape(n)) {
+			v = n->in[0];
+		} else if (keeps_shape(n)) {
+			activated |= !pai_prop_get(&n->props, PAI_DENDRITE_ROLE);
+			v = n->in[0];
+		} else if (is_binary(n)) {
+			int budget = 64;
+			v = origin_of(layers, v, &budget);
+			if (!v)
+				return false;
+			activated = true;
+		} else {
 			return false;
 		}
-		activated |= keeps_shape(n) && !pai_prop_get(&n->props, PAI_DENDRITE_ROLE);
-		v = n->in[0];
 	}
 	if (!out->first || !activated || out->first->w->dtype != last->w->dtype)
 		return false;
