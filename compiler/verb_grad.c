@@ -22,7 +22,7 @@ typedef struct job {
 	const pai_tensor **upstream; /* [n_out]; NULL: zero */
 	int n_wrt;
 	pai_value **wrt;
-	const pai_tensor **grad; /* [n_wrt]; NULL: nothing flows */
+	const pai_tensor **grad; /* [n_wrt] zeros where nothing flows */
 } job;
 
 static pai_status read_inputs(job *j)
@@ -133,14 +133,28 @@ static pai_status differentiate(job *j, pai_value **grads)
 	return pai_autodiff(j->m, j->n_out, g->outputs.at, up, j->n_wrt, j->wrt, grads);
 }
 
-static pai_status keep_tensor(job *j, const pai_tensor *t, const pai_tensor **out)
+/* A copy of a result, or zeros shaped as the tensor it belongs to. */
+static pai_status keep_tensor(job *j, const pai_tensor *like, bool zeros, const pai_tensor **out)
 {
-	pai_tensor *copy = pai_tensor_new(j->c->arena, t->dtype, t->rank, t->dims);
+	pai_tensor *copy = pai_tensor_new(j->c->arena, like->dtype, like->rank, like->dims);
 	if (!copy)
 		return pai_fail(j->c->ctx, PAI_E_memory, pai_at_nothing(), "for a gradient");
-	pai_copy(copy->data, t->data, t->nbytes);
+	if (zeros)
+		for (int64_t i = 0; i < pai_tensor_nelem(copy); i++)
+			pai_tensor_set(copy, i, 0);
+	else
+		pai_copy(copy->data, like->data, like->nbytes);
 	*out = copy;
 	return PAI_OK;
+}
+
+/* Contents of wrt[i]. */
+static const pai_tensor *contents(const job *j, int i)
+{
+	for (int k = 0; k < j->n_in; k++)
+		if (j->inputs[k] == j->wrt[i])
+			return j->in[k];
+	return j->wrt[i]->init;
 }
 
 static pai_status gradients(job *j)
@@ -159,8 +173,8 @@ static pai_status gradients(job *j)
 	pai_status status = PAI_OK;
 	j->grad = PAI_NEWS(a, const pai_tensor *, j->n_wrt + 1);
 	for (int i = 0, k = 0; i < j->n_wrt && status == PAI_OK; i++)
-		if (grads[i])
-			status = keep_tensor(j, out[j->n_out + k++], &j->grad[i]);
+		status = grads[i] ? keep_tensor(j, out[j->n_out + k++], false, &j->grad[i])
+				  : keep_tensor(j, contents(j, i), true, &j->grad[i]);
 	pai_plan_free(plan);
 	return status;
 }
@@ -204,13 +218,10 @@ static pai_status difference(probe *p, int64_t i, double *out)
 static pai_status probe_new(job *j, const pai_model *m, int i, probe *p)
 {
 	pai_arena *a = j->c->arena;
-	const pai_tensor *from = j->wrt[i]->init;
+	const pai_tensor *from = contents(j, i);
 	int slot = -1;
 	for (int k = 0; k < j->n_in; k++)
-		if (j->inputs[k] == j->wrt[i]) {
-			from = j->in[k];
-			slot = k;
-		}
+		slot = j->inputs[k] == j->wrt[i] ? k : slot;
 	p->j = j;
 	p->in = PAI_NEWS(a, const pai_tensor *, j->n_in + 1);
 	p->out = PAI_NEWS(a, const pai_tensor *, j->n_out + 1);
@@ -235,7 +246,7 @@ static pai_status check_tensor(job *j, const pai_model *m, int i, double rtol, d
 	double worst = 0, largest = 0, got_worst = 0, want_worst = 0;
 	PAI_TRY(probe_new(j, m, i, &p));
 	int64_t n = pai_tensor_nelem(p.moved), tried = n < TRIED ? n : TRIED;
-	for (int64_t e = 0; j->grad[i] && e < n; e++)
+	for (int64_t e = 0; e < n; e++)
 		largest = fmax(largest, fabs(pai_tensor_get(j->grad[i], e)));
 	pai_random r = pai_random_new(j->c->ctx->seed, (uint64_t)i, 0);
 	pai_status status = PAI_OK;
@@ -243,7 +254,7 @@ static pai_status check_tensor(job *j, const pai_model *m, int i, double rtol, d
 		int64_t e = n <= TRIED ? k
 				       : (int64_t)((double)pai_random_uniform(&r, (uint64_t)k) *
 						   (double)n);
-		double want, got = j->grad[i] ? pai_tensor_get(j->grad[i], e) : 0;
+		double want, got = pai_tensor_get(j->grad[i], e);
 		status = difference(&p, e, &want);
 		if (status == PAI_OK && !(fabs(got - want) <= worst)) {
 			worst = fabs(got - want);
@@ -281,25 +292,19 @@ static pai_status hand_out(job *j)
 {
 	const char *path = cli_get(j->c, "output");
 	const char **names = PAI_NEWS(j->c->arena, const char *, j->n_wrt + 1);
-	const pai_tensor **tensors = PAI_NEWS(j->c->arena, const pai_tensor *, j->n_wrt + 1);
-	int n = 0;
 	for (int i = 0; i < j->n_wrt; i++) {
 		double sum = 0, largest = 0;
-		for (int64_t e = 0; j->grad[i] && e < pai_tensor_nelem(j->grad[i]); e++) {
+		names[i] = j->wrt[i]->name;
+		for (int64_t e = 0; e < pai_tensor_nelem(j->grad[i]); e++) {
 			double v = pai_tensor_get(j->grad[i], e);
 			sum += v * v;
 			largest = fmax(largest, fabs(v));
 		}
-		if (j->grad[i]) {
-			names[n] = j->wrt[i]->name;
-			tensors[n++] = j->grad[i];
-		}
 		if (!path && !cli_has(j->c, "check"))
-			cli_print(j->c, "%s: norm %.6g, largest %.6g%s\n",
-				  pai_escape(j->c->arena, j->wrt[i]->name), sqrt(sum), largest,
-				  j->grad[i] ? "" : " (nothing flows)");
+			cli_print(j->c, "%s: norm %.6g, largest %.6g\n",
+				  pai_escape(j->c->arena, names[i]), sqrt(sum), largest);
 	}
-	return path ? pai_npz_write(j->c->ctx, path, n, names, tensors) : PAI_OK;
+	return path ? pai_npz_write(j->c->ctx, path, j->n_wrt, names, j->grad) : PAI_OK;
 }
 
 /* `plain` stays as it was read: the check runs it. */
