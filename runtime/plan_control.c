@@ -126,19 +126,6 @@ static void lend(pai_slot *to, const pai_tensor *from)
 	to->tensor.data = from->data;
 }
 
-static pai_status copy_out(pai_call *c, const pai_tensor *from, pai_tensor *to)
-{
-	*to = *from;
-	to->dims = pai_call_scratch(c, sizeof *to->dims * (size_t)(from->rank + 1));
-	to->data = pai_call_scratch(c, from->nbytes + 1);
-	if (!to->dims || !to->data)
-		return pai_fail(c->ctx, PAI_E_run_memory, pai_at_node(c->node),
-				"results of its body do not fit in the memory limit");
-	pai_copy(to->dims, from->dims, sizeof *to->dims * (size_t)from->rank);
-	pai_copy(to->data, from->data, from->nbytes);
-	return PAI_OK;
-}
-
 pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pai_tensor *const *in,
 			     int n_out, pai_tensor *out)
 {
@@ -156,6 +143,6 @@ pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pa
 	p->run.step = c->run->step + (++s->calls << 40);
 	PAI_TRY(pai_plan_execute(p));
 	for (int i = 0; i < n_out; i++)
-		PAI_TRY(copy_out(c, &p->outputs[i]->tensor, &out[i]));
+		out[i] = p->outputs[i]->tensor;
 	return PAI_OK;
 }

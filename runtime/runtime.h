@@ -74,7 +74,7 @@ PAI_API PAI_MUST_USE pai_status pai_call_output(pai_call *c, int o, pai_dtype dt
 /* Memory for the duration of the call; NULL when there is none. Aligned to 64 bytes. */
 PAI_API void *pai_call_scratch(pai_call *c, size_t nbytes);
 /* Runs a subgraph of the node (If, Loop, Scan): `in` become its inputs in order; `out` receives
- * its outputs, in memory that lives until the end of the call. */
+ * its outputs, borrowed until the next such call. They may be inputs handed through. */
 PAI_API PAI_MUST_USE pai_status pai_call_subgraph(pai_call *c, const pai_graph *g, int n_in,
 						  const pai_tensor *const *in, int n_out,
 						  pai_tensor *out);
