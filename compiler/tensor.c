@@ -203,7 +203,7 @@ static uint32_t encode(const format *f, double x, bool saturate)
 	uint32_t sign = signbit(x) ? sign_bit(f) : 0;
 	if (isnan(x))
 		return f->nan ? (f->no_negative_zero ? nan_code(f) : sign | nan_code(f))
-			      : greatest_code(f);
+			      : sign_bit(f); /* -0, as ONNX's tests have it */
 	uint32_t code = isinf(x) ? UINT32_MAX : round_to(f, fabs(x));
 	if (code > greatest_code(f)) {
 		if (saturate || !f->nan)
