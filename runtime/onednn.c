@@ -1,7 +1,13 @@
-/* onednn.c -- everything that is said to oneDNN; no other file includes its header. Speaks the C
- * interfaces of 2.6 and of 3.x. */
-#include "runtime/runtime.h"
+/* onednn.c -- everything that is said to oneDNN; no other file includes its header.
+ *
+ * Speaks the C interfaces of 2.6 and of 3.x. They differ in what a memory descriptor is (a struct;
+ * an opaque handle), in how a primitive is described, and in a few argument lists; the first part
+ * of the file hides that. An engine is made for the first operation of a plan: starting one costs
+ * some 20 ms.
+ */
+#include "runtime/onednn.h"
 #include <dnnl.h>
+#include <string.h>
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -9,4 +15,541 @@
 const char *pai_onednn_version(void)
 {
 	return TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(DNNL_VERSION_PATCH);
+}
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t layout; /* owned */
+typedef const_dnnl_memory_desc_t layout_ref;
+#define REF(l) (l)
+#else
+typedef dnnl_memory_desc_t layout;
+typedef const dnnl_memory_desc_t *layout_ref;
+#define REF(l) (&(l))
+#endif
+
+typedef struct pai_dnn { /* of a plan */
+	dnnl_engine_t engine;
+	dnnl_stream_t stream;
+} pai_dnn;
+
+struct pai_dnn_op {
+	pai_dnn *dnn;
+	const pai_ctx *ctx;
+	dnnl_primitive_t primitive;
+	dnnl_primitive_desc_t desc;
+	dnnl_memory_t memory[PAI_DNN_ARGS];
+	const pai_tensor *tensor[PAI_DNN_ARGS];
+	void *address[PAI_DNN_ARGS]; /* as last told to the memory object */
+	size_t nbytes[PAI_DNN_ARGS];
+	layout_ref weights; /* as the primitive wants it */
+	layout plain_weights;
+	bool has_plain;
+	dnnl_exec_arg_t args[PAI_DNN_ARGS];
+	int n_args;
+	int slot_of[PAI_DNN_ARGS]; /* pai_dnn_arg of args[i] */
+	const char *impl;
+};
+
+static pai_status failed(pai_plan *p, const char *what, dnnl_status_t st)
+{
+	return pai_fail(p->ctx, st == dnnl_out_of_memory ? PAI_E_memory : PAI_E_internal,
+			pai_at_nothing(), "oneDNN could not make %s (status %d)", what, (int)st);
+}
+
+/* dims and strides are copied into arrays of the length oneDNN declares. strides NULL: any format.
+ */
+static dnnl_status_t layout_new(layout *out, int rank, const int64_t *dims, const int64_t *strides)
+{
+	dnnl_dims_t d = {0}, s = {0};
+	for (int i = 0; i < rank; i++) {
+		d[i] = dims[i];
+		s[i] = strides ? strides[i] : 0;
+	}
+#if DNNL_VERSION_MAJOR >= 3
+	if (!strides)
+		return dnnl_memory_desc_create_with_tag(out, rank, d, dnnl_f32,
+							dnnl_format_tag_any);
+	return dnnl_memory_desc_create_with_strides(out, rank, d, dnnl_f32, s);
+#else
+	if (!strides)
+		return dnnl_memory_desc_init_by_tag(out, rank, d, dnnl_f32, dnnl_format_tag_any);
+	return dnnl_memory_desc_init_by_strides(out, rank, d, dnnl_f32, s);
+#endif
+}
+
+static void layout_drop(layout *l)
+{
+#if DNNL_VERSION_MAJOR >= 3
+	dnnl_memory_desc_destroy(*l);
+#else
+	(void)l;
+#endif
+}
+
+static dnnl_status_t memory_new(dnnl_memory_t *out, layout_ref l, dnnl_engine_t e)
+{
+	return dnnl_memory_create(out, l, e, DNNL_MEMORY_NONE);
+}
+
+/* What a primitive is made with beside its operands. */
+static dnnl_status_t attr_new(dnnl_primitive_attr_t *out, bool sum, bool relu, float slope)
+{
+	dnnl_post_ops_t ops;
+	dnnl_status_t st = dnnl_primitive_attr_create(out);
+	if (st != dnnl_success)
+		return st;
+	dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+	if ((st = dnnl_post_ops_create(&ops)) != dnnl_success)
+		return st;
+#if DNNL_VERSION_MAJOR >= 3
+	if (sum)
+		st = dnnl_post_ops_append_sum(ops, 1, 0, dnnl_f32);
+	if (st == dnnl_success && relu)
+		st = dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, slope, 0);
+#else
+	if (sum)
+		st = dnnl_post_ops_append_sum(ops, 1);
+	if (st == dnnl_success && relu)
+		st = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, slope, 0);
+#endif
+	if (st == dnnl_success)
+		st = dnnl_primitive_attr_set_post_ops(*out, ops);
+	dnnl_post_ops_destroy(ops);
+	return st;
+}
+
+static const char *impl_name(const_dnnl_primitive_desc_t pd)
+{
+	const char *name = "";
+	dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+	return name;
+}
+
+static bool is_reference(const_dnnl_primitive_desc_t pd)
+{
+	return strstr(impl_name(pd), "ref") != NULL;
+}
+
+typedef struct conv_layouts {
+	layout src, weights, bias, dst;
+	dnnl_dims_t stride, dilation, begin, end;
+} conv_layouts;
+
+/* Best implementation that is no reference; dnnl_unimplemented when there is none. */
+#if DNNL_VERSION_MAJOR >= 3
+static dnnl_status_t skip_reference(dnnl_primitive_desc_t *pd, dnnl_status_t st)
+{
+	while (st == dnnl_success && is_reference(*pd)) {
+		st = dnnl_primitive_desc_next_impl(*pd);
+		if (st != dnnl_success)
+			dnnl_primitive_desc_destroy(*pd);
+	}
+	return st == dnnl_last_impl_reached ? dnnl_unimplemented : st;
+}
+
+static dnnl_status_t conv_desc(pai_dnn *n, pai_dnn_kind kind, const conv_layouts *l, bool bias,
+			       bool training, dnnl_primitive_attr_t attr,
+			       dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
+{
+	layout_ref b = bias ? l->bias : NULL;
+	dnnl_status_t st = dnnl_unimplemented;
+	switch (kind) {
+	case PAI_DNN_FORWARD:
+		st = dnnl_convolution_forward_primitive_desc_create(
+			out, n->engine, training ? dnnl_forward_training : dnnl_forward_inference,
+			dnnl_convolution_direct, l->src, l->weights, b, l->dst, l->stride,
+			l->dilation, l->begin, l->end, attr);
+		break;
+	case PAI_DNN_BACKWARD_DATA:
+		st = dnnl_convolution_backward_data_primitive_desc_create(
+			out, n->engine, dnnl_convolution_direct, l->src, l->weights, l->dst,
+			l->stride, l->dilation, l->begin, l->end, hint, attr);
+		break;
+	case PAI_DNN_BACKWARD_WEIGHTS:
+		st = dnnl_convolution_backward_weights_primitive_desc_create(
+			out, n->engine, dnnl_convolution_direct, l->src, l->weights, b, l->dst,
+			l->stride, l->dilation, l->begin, l->end, hint, attr);
+		break;
+	}
+	return hint || kind == PAI_DNN_FORWARD ? skip_reference(out, st) : st;
+}
+
+static dnnl_status_t matmul_desc(pai_dnn *n, layout *l, bool bias, dnnl_primitive_attr_t attr,
+				 dnnl_primitive_desc_t *out)
+{
+	return skip_reference(out, dnnl_matmul_primitive_desc_create(
+					   out, n->engine, l[PAI_DNN_SRC], l[PAI_DNN_WEIGHTS],
+					   bias ? l[PAI_DNN_BIAS] : NULL, l[PAI_DNN_DST], attr));
+}
+#else
+static dnnl_status_t best(pai_dnn *n, const_dnnl_op_desc_t d, dnnl_primitive_attr_t attr,
+			  dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
+{
+	dnnl_primitive_desc_iterator_t it;
+	dnnl_status_t st = dnnl_primitive_desc_iterator_create(&it, d, attr, n->engine, hint);
+	if (st != dnnl_success)
+		return st;
+	for (;;) {
+		*out = dnnl_primitive_desc_iterator_fetch(it);
+		if (!is_reference(*out))
+			break;
+		dnnl_primitive_desc_destroy(*out);
+		if (dnnl_primitive_desc_iterator_next(it) != dnnl_success) {
+			st = dnnl_unimplemented;
+			break;
+		}
+	}
+	dnnl_primitive_desc_iterator_destroy(it);
+	return st;
+}
+
+static dnnl_status_t conv_desc(pai_dnn *n, pai_dnn_kind kind, const conv_layouts *l, bool bias,
+			       bool training, dnnl_primitive_attr_t attr,
+			       dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
+{
+	const layout *b = bias ? &l->bias : NULL;
+	dnnl_convolution_desc_t d;
+	dnnl_status_t st = dnnl_unimplemented;
+	switch (kind) {
+	case PAI_DNN_FORWARD:
+		st = dnnl_dilated_convolution_forward_desc_init(
+			&d, training ? dnnl_forward_training : dnnl_forward_inference,
+			dnnl_convolution_direct, &l->src, &l->weights, b, &l->dst, l->stride,
+			l->dilation, l->begin, l->end);
+		break;
+	case PAI_DNN_BACKWARD_DATA:
+		st = dnnl_dilated_convolution_backward_data_desc_init(
+			&d, dnnl_convolution_direct, &l->src, &l->weights, &l->dst, l->stride,
+			l->dilation, l->begin, l->end);
+		break;
+	case PAI_DNN_BACKWARD_WEIGHTS:
+		st = dnnl_dilated_convolution_backward_weights_desc_init(
+			&d, dnnl_convolution_direct, &l->src, &l->weights, b, &l->dst, l->stride,
+			l->dilation, l->begin, l->end);
+		break;
+	}
+	return st == dnnl_success ? best(n, &d, attr, hint, out) : st;
+}
+
+static dnnl_status_t matmul_desc(pai_dnn *n, layout *l, bool bias, dnnl_primitive_attr_t attr,
+				 dnnl_primitive_desc_t *out)
+{
+	dnnl_matmul_desc_t d;
+	dnnl_status_t st = dnnl_matmul_desc_init(&d, &l[PAI_DNN_SRC], &l[PAI_DNN_WEIGHTS],
+						 bias ? &l[PAI_DNN_BIAS] : NULL, &l[PAI_DNN_DST]);
+	return st == dnnl_success ? best(n, &d, attr, NULL, out) : st;
+}
+#endif
+
+static void drop_engine(void *at)
+{
+	pai_dnn *n = at;
+	dnnl_stream_destroy(n->stream);
+	dnnl_engine_destroy(n->engine);
+}
+
+static pai_status engine(pai_plan *p, pai_dnn **out)
+{
+	if (!p->dnn) {
+		pai_dnn *n = PAI_NEW(p->arena, pai_dnn);
+		dnnl_status_t st = dnnl_engine_create(&n->engine, dnnl_cpu, 0);
+		if (st != dnnl_success)
+			return failed(p, "an engine", st);
+		st = dnnl_stream_create(&n->stream, n->engine, dnnl_stream_default_flags);
+		if (st != dnnl_success) {
+			dnnl_engine_destroy(n->engine);
+			return failed(p, "a stream", st);
+		}
+		pai_arena_defer(p->arena, drop_engine, n);
+		p->dnn = n;
+	}
+	*out = p->dnn;
+	return PAI_OK;
+}
+
+static void drop_op(void *at)
+{
+	pai_dnn_op *op = at;
+	for (int i = 0; i < PAI_DNN_ARGS; i++)
+		if (op->memory[i])
+			dnnl_memory_destroy(op->memory[i]);
+	if (op->has_plain)
+		layout_drop(&op->plain_weights);
+	if (op->primitive)
+		dnnl_primitive_destroy(op->primitive);
+	if (op->desc)
+		dnnl_primitive_desc_destroy(op->desc);
+}
+
+static dnnl_status_t add_arg(pai_dnn_op *op, pai_dnn_arg a, int number, layout_ref l)
+{
+	op->nbytes[a] = dnnl_memory_desc_get_size(l);
+	dnnl_status_t st = memory_new(&op->memory[a], l, op->dnn->engine);
+	op->slot_of[op->n_args] = a;
+	op->args[op->n_args++] = (dnnl_exec_arg_t){number, op->memory[a]};
+	return st;
+}
+
+static layout_ref query(const pai_dnn_op *op, dnnl_query_t what, int index)
+{
+	return dnnl_primitive_desc_query_md(op->desc, what, index);
+}
+
+/* Owns pd from here. */
+static pai_status op_new(pai_plan *p, pai_dnn *n, dnnl_primitive_desc_t pd, pai_dnn_op **out)
+{
+	pai_dnn_op *op = PAI_NEW(p->arena, pai_dnn_op);
+	*op = (pai_dnn_op){.dnn = n, .ctx = p->ctx, .desc = pd};
+	pai_arena_defer(p->arena, drop_op, op);
+	op->impl = pai_arena_strdup(p->arena, impl_name(pd));
+	dnnl_status_t st = dnnl_primitive_create(&op->primitive, pd);
+	if (st != dnnl_success)
+		return failed(p, "a primitive", st);
+	layout_ref scratch = query(op, dnnl_query_scratchpad_md, 0);
+	if (scratch && dnnl_memory_desc_get_size(scratch))
+		st = add_arg(op, PAI_DNN_SCRATCH, DNNL_ARG_SCRATCHPAD, scratch);
+	*out = op;
+	return st == dnnl_success ? PAI_OK : failed(p, "scratch memory", st);
+}
+
+static void channels_last(int rank, const int64_t *dims, int64_t *strides)
+{
+	strides[1] = 1;
+	int64_t step = dims[1];
+	for (int i = rank - 1; i >= 2; i--) {
+		strides[i] = step;
+		step *= dims[i];
+	}
+	strides[0] = step;
+}
+
+static void plain(int rank, const int64_t *dims, int64_t *strides)
+{
+	int64_t step = 1;
+	for (int i = rank - 1; i >= 0; i--) {
+		strides[i] = step;
+		step *= dims[i];
+	}
+}
+
+static int weight_dims(const pai_dnn_conv *d, int64_t *dims)
+{
+	int rank = 0;
+	if (d->groups > 1)
+		dims[rank++] = d->groups;
+	dims[rank++] = d->out_channels / d->groups;
+	dims[rank++] = d->in_channels / d->groups;
+	for (int i = 0; i < d->n_space; i++)
+		dims[rank++] = d->kernel[i];
+	return rank;
+}
+
+static dnnl_status_t conv_layouts_new(const pai_dnn_conv *d, conv_layouts *l)
+{
+	int rank = d->n_space + 2;
+	int64_t src[5] = {d->batch, d->in_channels}, dst[5] = {d->batch, d->out_channels};
+	int64_t weights[6], strides[6];
+	for (int i = 0; i < d->n_space; i++) {
+		src[i + 2] = d->in[i];
+		dst[i + 2] = d->out[i];
+		l->stride[i] = d->stride[i];
+		l->dilation[i] = d->dilation[i] - 1;
+		l->begin[i] = d->pad_begin[i];
+		l->end[i] = d->pad_end[i];
+	}
+	channels_last(rank, src, strides);
+	dnnl_status_t st = layout_new(&l->src, rank, src, strides);
+	channels_last(rank, dst, strides);
+	dnnl_status_t st2 = layout_new(&l->dst, rank, dst, strides);
+	dnnl_status_t st3 = layout_new(&l->weights, weight_dims(d, weights), weights, NULL);
+	dnnl_status_t st4 = layout_new(&l->bias, 1, &d->out_channels, &(int64_t){1});
+	return st ? st : st2 ? st2 : st3 ? st3 : st4;
+}
+
+static dnnl_status_t conv_pick(pai_dnn *n, const pai_dnn_conv *d, const conv_layouts *l,
+			       dnnl_primitive_desc_t *out)
+{
+	dnnl_primitive_attr_t attr, none;
+	dnnl_status_t st = attr_new(&attr, d->sum, d->relu, d->slope);
+	if (st != dnnl_success)
+		return st;
+	if (d->kind == PAI_DNN_FORWARD) {
+		st = conv_desc(n, d->kind, l, d->bias, false, attr, NULL, out);
+	} else if ((st = attr_new(&none, false, false, 0)) == dnnl_success) {
+		/* The forward descriptor is only a hint of the geometry. */
+		dnnl_primitive_desc_t hint;
+		st = conv_desc(n, PAI_DNN_FORWARD, l, false, true, none, NULL, &hint);
+		if (st == dnnl_success) {
+			st = conv_desc(n, d->kind, l, d->bias, false, attr, hint, out);
+			dnnl_primitive_desc_destroy(hint);
+		}
+		dnnl_primitive_attr_destroy(none);
+	}
+	dnnl_primitive_attr_destroy(attr);
+	return st;
+}
+
+static const struct {
+	dnnl_query_t query;
+	int index, number;
+} conv_args[3][4] = {
+	[PAI_DNN_FORWARD] = {{dnnl_query_src_md, 0, DNNL_ARG_SRC},
+			     {dnnl_query_weights_md, 0, DNNL_ARG_WEIGHTS},
+			     {dnnl_query_weights_md, 1, DNNL_ARG_BIAS},
+			     {dnnl_query_dst_md, 0, DNNL_ARG_DST}},
+	[PAI_DNN_BACKWARD_DATA] = {{dnnl_query_diff_src_md, 0, DNNL_ARG_DIFF_SRC},
+				   {dnnl_query_weights_md, 0, DNNL_ARG_WEIGHTS},
+				   {dnnl_query_weights_md, 1, DNNL_ARG_BIAS},
+				   {dnnl_query_diff_dst_md, 0, DNNL_ARG_DIFF_DST}},
+	[PAI_DNN_BACKWARD_WEIGHTS] = {{dnnl_query_src_md, 0, DNNL_ARG_SRC},
+				      {dnnl_query_diff_weights_md, 0, DNNL_ARG_DIFF_WEIGHTS},
+				      {dnnl_query_diff_weights_md, 1, DNNL_ARG_DIFF_BIAS},
+				      {dnnl_query_diff_dst_md, 0, DNNL_ARG_DIFF_DST}},
+};
+
+pai_status pai_dnn_conv_new(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **out)
+{
+	pai_dnn *n;
+	conv_layouts l;
+	dnnl_primitive_desc_t pd;
+	memset(&l, 0, sizeof l);
+	*out = NULL;
+	PAI_TRY(engine(p, &n));
+	dnnl_status_t st = conv_layouts_new(d, &l);
+	if (st == dnnl_success)
+		st = conv_pick(n, d, &l, &pd);
+	layout *all[] = {&l.src, &l.weights, &l.bias, &l.dst};
+	for (int i = 0; i < 4; i++)
+		layout_drop(all[i]);
+	if (st == dnnl_unimplemented)
+		return PAI_OK;
+	if (st != dnnl_success)
+		return failed(p, "a convolution", st);
+	pai_dnn_op *op;
+	PAI_TRY(op_new(p, n, pd, &op));
+	for (int a = 0; a < 4 && st == dnnl_success; a++)
+		if (a != PAI_DNN_BIAS || d->bias)
+			st = add_arg(op, (pai_dnn_arg)a, conv_args[d->kind][a].number,
+				     query(op, conv_args[d->kind][a].query,
+					   conv_args[d->kind][a].index));
+	op->weights = query(op, conv_args[d->kind][1].query, 0);
+	int64_t dims[6], strides[6];
+	int rank = weight_dims(d, dims);
+	plain(rank, dims, strides);
+	if (st == dnnl_success)
+		st = layout_new(&op->plain_weights, rank, dims, strides);
+	op->has_plain = st == dnnl_success;
+	if (st != dnnl_success)
+		return failed(p, "the operands of a convolution", st);
+	*out = op;
+	return PAI_OK;
+}
+
+static dnnl_status_t matrix_layout(layout *out, int64_t batch, const pai_dnn_matrix *m)
+{
+	if (batch == 1)
+		return layout_new(out, 2, (int64_t[]){m->rows, m->cols},
+				  (int64_t[]){m->row_stride, m->col_stride});
+	return layout_new(out, 3, (int64_t[]){m->batch_stride ? batch : 1, m->rows, m->cols},
+			  (int64_t[]){m->batch_stride ? m->batch_stride : m->rows * m->cols,
+				      m->row_stride, m->col_stride});
+}
+
+pai_status pai_dnn_matmul_new(pai_plan *p, int64_t batch, const pai_dnn_matrix *src,
+			      const pai_dnn_matrix *weights, const pai_dnn_matrix *dst, bool bias,
+			      bool relu, pai_dnn_op **out)
+{
+	static const int numbers[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST};
+	pai_dnn *n;
+	layout l[4];
+	dnnl_primitive_desc_t pd;
+	dnnl_primitive_attr_t attr;
+	*out = NULL;
+	PAI_TRY(engine(p, &n));
+	pai_dnn_matrix row = {1, dst->cols, 0, dst->cols, 1};
+	const pai_dnn_matrix *of[] = {src, weights, &row, dst};
+	dnnl_status_t st = attr_new(&attr, false, relu, 0);
+	if (st != dnnl_success)
+		return failed(p, "an attribute", st);
+	int made = 0;
+	for (; made < 4 && st == dnnl_success; made++)
+		st = matrix_layout(&l[made], batch, of[made]);
+	if (st == dnnl_success)
+		st = matmul_desc(n, l, bias, attr, &pd);
+	dnnl_primitive_attr_destroy(attr);
+	pai_dnn_op *op = NULL;
+	pai_status status = st == dnnl_success ? op_new(p, n, pd, &op) : PAI_OK;
+	for (int a = 0; a < 4 && st == dnnl_success && status == PAI_OK; a++)
+		if (a != PAI_DNN_BIAS || bias)
+			st = add_arg(op, (pai_dnn_arg)a, numbers[a], REF(l[a]));
+	while (made > 0)
+		layout_drop(&l[--made]);
+	if (st == dnnl_unimplemented)
+		return PAI_OK;
+	if (st != dnnl_success)
+		return failed(p, "a matrix product", st);
+	*out = op;
+	return status;
+}
+
+pai_status pai_dnn_weights_new(pai_plan *p, const pai_dnn_op *of, bool back, pai_dnn_op **out)
+{
+	layout_ref from = back ? of->weights : REF(of->plain_weights);
+	layout_ref to = back ? REF(of->plain_weights) : of->weights;
+	*out = NULL;
+	if (dnnl_memory_desc_equal(from, to))
+		return PAI_OK;
+	dnnl_primitive_attr_t attr;
+	dnnl_primitive_desc_t pd;
+	dnnl_status_t st = attr_new(&attr, false, false, 0);
+	if (st != dnnl_success)
+		return failed(p, "an attribute", st);
+	st = dnnl_reorder_primitive_desc_create(&pd, from, of->dnn->engine, to, of->dnn->engine,
+						attr);
+	dnnl_primitive_attr_destroy(attr);
+	if (st != dnnl_success)
+		return failed(p, "a reorder", st);
+	pai_dnn_op *op;
+	PAI_TRY(op_new(p, of->dnn, pd, &op));
+	st = add_arg(op, PAI_DNN_SRC, DNNL_ARG_FROM, from);
+	if (st == dnnl_success)
+		st = add_arg(op, PAI_DNN_DST, DNNL_ARG_TO, to);
+	if (st != dnnl_success)
+		return failed(p, "the operands of a reorder", st);
+	*out = op;
+	return PAI_OK;
+}
+
+size_t pai_dnn_bytes(const pai_dnn_op *op, pai_dnn_arg a)
+{
+	return op->nbytes[a];
+}
+
+const char *pai_dnn_impl(const pai_dnn_op *op)
+{
+	return op->impl;
+}
+
+void pai_dnn_bind(pai_dnn_op *op, pai_dnn_arg a, const pai_tensor *t)
+{
+	op->tensor[a] = t;
+}
+
+pai_status pai_dnn_run(void *args, pai_run *run)
+{
+	pai_dnn_op *op = args;
+	for (int i = 0; i < op->n_args; i++) {
+		int a = op->slot_of[i];
+		void *at = op->tensor[a]->data;
+		if (at == op->address[a])
+			continue;
+		dnnl_memory_set_data_handle(op->memory[a], at);
+		op->address[a] = at;
+	}
+	dnnl_status_t st =
+		dnnl_primitive_execute(op->primitive, op->dnn->stream, op->n_args, op->args);
+	if (st == dnnl_success)
+		return PAI_OK;
+	return pai_fail(run->ctx, PAI_E_internal, pai_at_nothing(),
+			"oneDNN failed to execute %s (status %d)", op->impl, (int)st);
 }

@@ -88,6 +88,7 @@ struct pai_plan {
 	size_t bytes;
 	size_t buffer_bytes; /* in all buffers */
 	int threads;
+	struct pai_dnn *dnn; /* oneDNN's engine; NULL: not needed yet. See onednn.c */
 	pai_run run;
 };
 
