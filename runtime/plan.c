@@ -1,5 +1,5 @@
 /* plan.c -- building and running a plan; plans by input shape. */
-#include "runtime/plan.h"
+#include "runtime/fast/fast.h"
 #include <omp.h>
 #include <string.h>
 #include <time.h>
@@ -22,15 +22,38 @@ void pai_plan_emit(pai_plan *p, pai_step step, pai_step_info info, int n_in, pai
 
 static pai_status emit_all(pai_plan *p)
 {
-	for (int i = 0; i < p->units.n; i++)
-		if (!p->units.at[i]->dead)
-			PAI_TRY(pai_emit_kernel(p, p->units.at[i]));
+	for (int i = 0; i < p->units.n; i++) {
+		pai_unit *u = p->units.at[i];
+		bool taken = u->dead;
+		if (!taken && p->options.backend == PAI_FAST)
+			PAI_TRY(pai_emit_fast(p, u, &taken));
+		if (!taken)
+			PAI_TRY(pai_emit_kernel(p, u));
+	}
+	for (int i = 0; i < p->n_outputs; i++) {
+		p->outputs[i] = pai_slot_in(p, p->outputs[i], false);
+		p->outputs[i]->keep = true;
+	}
 	return PAI_OK;
+}
+
+enum { WORK_PER_THREAD = 400000 }; /* multiply-adds that outweigh waking a thread for each step */
+
+static void choose_threads(pai_plan *p)
+{
+	int most = p->ctx->threads, want = p->options.threads;
+	double fit = p->work / WORK_PER_THREAD;
+	if (want <= 0)
+		want = fit < 1 ? 1 : fit > most ? most : (int)fit;
+	p->threads = p->run.threads = want < most ? want : most;
 }
 
 static pai_status build(pai_plan *p, const pai_lowering *l)
 {
 	PAI_TRY(pai_plan_lower(p, l));
+	if (p->options.backend == PAI_FAST)
+		pai_plan_prepare(p);
+	choose_threads(p);
 	PAI_TRY(emit_all(p));
 	return pai_plan_layout(p);
 }
@@ -135,6 +158,8 @@ static pai_status execute_timed(pai_plan *p)
 
 pai_status pai_plan_execute(pai_plan *p)
 {
+	for (int i = 0; i < p->views.n; i++)
+		p->views.at[i]->tensor.data = p->views.at[i]->root->tensor.data;
 	if (p->options.profile)
 		return execute_timed(p);
 	const pai_step *at = p->steps.at, *end = at + p->steps.n;
@@ -149,6 +174,18 @@ static bool same_input(const pai_tensor *a, const pai_tensor *b)
 	       !memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank);
 }
 
+/* The caller's memory is read in place unless its address is no multiple of the element's size. */
+static pai_status take_input(pai_plan *p, pai_slot *s, const pai_tensor *from)
+{
+	s->tensor.data = from->data;
+	if ((uintptr_t)from->data % sizeof(double) == 0 || s->tensor.dtype == PAI_STRING)
+		return PAI_OK;
+	PAI_TRY(pai_slot_reserve(p, s, from->nbytes));
+	pai_copy(s->buffer, from->data, from->nbytes);
+	s->tensor.data = s->buffer;
+	return PAI_OK;
+}
+
 pai_status pai_plan_run(pai_plan *p, const pai_tensor *const *inputs, const pai_tensor **outputs)
 {
 	for (int i = 0; i < p->n_inputs; i++) {
@@ -156,7 +193,7 @@ pai_status pai_plan_run(pai_plan *p, const pai_tensor *const *inputs, const pai_
 		if (!same_input(inputs[i], &s->tensor))
 			return pai_fail(p->ctx, PAI_E_bad_input, pai_at_value(s->value),
 					"has another type or shape than the plan was made for");
-		s->tensor.data = inputs[i]->data;
+		PAI_TRY(take_input(p, s, inputs[i]));
 	}
 	int threads = omp_get_max_threads();
 	omp_set_num_threads(p->threads);

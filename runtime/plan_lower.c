@@ -72,6 +72,18 @@ static bool is_fixed(const pai_slot *s)
 	       all_known(s->tensor.rank, s->tensor.dims);
 }
 
+/* Kernels read elements at their natural alignment; contents of a mapped file may have none. */
+static void align(lowering *l, pai_tensor *t)
+{
+	if ((uintptr_t)t->data % sizeof(double) == 0 || t->dtype == PAI_STRING)
+		return;
+	void *copy = pai_arena_bulk(l->p->arena, t->nbytes ? t->nbytes : 1);
+	if (copy) {
+		pai_copy(copy, t->data, t->nbytes);
+		t->data = copy;
+	}
+}
+
 /* The slot of a value in scope; an initialiser's is made when first used. */
 static pai_slot *find(lowering *l, const scope *sc, const pai_value *v)
 {
@@ -85,6 +97,8 @@ static pai_slot *find(lowering *l, const scope *sc, const pai_value *v)
 			(*at)->tensor = *v->init;
 			if (bound)
 				(*at)->tensor.data = NULL;
+			else
+				align(l, &(*at)->tensor);
 		}
 		return *at;
 	}
@@ -278,8 +292,10 @@ static pai_status lower_unit(lowering *l, scope *sc, const pai_node *n, pai_slot
 	u->out = PAI_NEWS(p->arena, pai_slot *, n->n_out + 1);
 	for (int o = 0; o < n->n_out; o++) {
 		u->out[o] = new_output(l, n->out[o]);
-		if (u->out[o])
+		if (u->out[o]) {
+			u->out[o]->maker = u;
 			sc->slots[n->out[o]->id] = u->out[o];
+		}
 	}
 	if (take_constant(u))
 		return PAI_OK;
@@ -365,8 +381,10 @@ static void count_readers(pai_plan *p)
 			u->dead = !u->out[o] ||
 				  (!u->out[o]->readers && u->out[o]->place != PAI_IN_BOUND);
 		for (int k = 0; !u->dead && k < u->n_in; k++)
-			if (u->in[k])
+			if (u->in[k]) {
 				u->in[k]->readers++;
+				u->in[k]->reader = u;
+			}
 		for (int k = 0; !u->dead && k < u->n_captures; k++)
 			u->captures[k].slot->readers++;
 	}

@@ -156,8 +156,11 @@ pai_status pai_plan_layout(pai_plan *p)
 	}
 	for (int i = 0; i < p->slots.n; i++) {
 		pai_slot *s = p->slots.at[i];
-		if (s->root != s)
-			s->tensor.data = s->root->tensor.data;
+		if (s->root == s)
+			continue;
+		s->tensor.data = s->root->tensor.data;
+		if (s->root->place == PAI_IN_INPUT)
+			PAI_PUSH(p->arena, p->views, s);
 	}
 	return PAI_OK;
 }

@@ -4,7 +4,7 @@
  * runs the shape rule with the contents at hand, makes room for the outputs, and lets the kernel
  * size what the rule could not.
  */
-#include "runtime/plan.h"
+#include "runtime/fast/fast.h"
 #include <assert.h>
 
 static pai_status run_fixed(void *args, pai_run *run)
@@ -119,6 +119,10 @@ static void make_room(pai_plan *p, pai_unit *u)
 pai_status pai_emit_kernel(pai_plan *p, pai_unit *u)
 {
 	pai_node_step *s;
+	for (int i = 0; i < u->n_in; i++)
+		u->in[i] = pai_slot_in(p, u->in[i], false);
+	for (int i = 0; i < u->n_captures; i++)
+		u->captures[i].slot = pai_slot_in(p, u->captures[i].slot, false);
 	PAI_TRY(make(p, u, &s));
 	if (u->dynamic)
 		make_room(p, u);

@@ -54,12 +54,12 @@ typedef enum pai_zip_kind { /* y = f(a, b) */
 			    PAI_ZIP_KINDS
 } pai_zip_kind;
 
-typedef struct pai_window { /* pooling of channels-last images over h and w */
+typedef struct pai_pool { /* pooling of channels-last images over h and w */
 	int64_t batch, channels, in_h, in_w, out_h, out_w;
 	int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
 	bool count_pad;       /* average: padding counts */
 	int64_t end_h, end_w; /* rows and columns that count when padding does: in + both pads */
-} pai_window;
+} pai_pool;
 
 typedef struct pai_own {
 	const char *name; /* as steps report it: "own:avx2" */
@@ -84,12 +84,12 @@ typedef struct pai_own {
 	void (*transpose)(int64_t rows, int64_t cols, const float *x, int64_t x_row, float *y,
 			  int64_t y_row);
 	/* Images lo to hi. */
-	void (*max_pool)(const pai_window *w, int64_t lo, int64_t hi, const float *x, float *y);
+	void (*max_pool)(const pai_pool *w, int64_t lo, int64_t hi, const float *x, float *y);
 	/* mask: the gradient passes only where y > 0. */
-	void (*max_pool_grad)(const pai_window *w, int64_t lo, int64_t hi, const float *x,
+	void (*max_pool_grad)(const pai_pool *w, int64_t lo, int64_t hi, const float *x,
 			      const float *y, const float *dy, float *dx, bool mask);
-	void (*average_pool)(const pai_window *w, int64_t lo, int64_t hi, const float *x, float *y);
-	void (*average_pool_grad)(const pai_window *w, int64_t lo, int64_t hi, const float *dy,
+	void (*average_pool)(const pai_pool *w, int64_t lo, int64_t hi, const float *x, float *y);
+	void (*average_pool_grad)(const pai_pool *w, int64_t lo, int64_t hi, const float *dy,
 				  float *dx);
 } pai_own;
 
