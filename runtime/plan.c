@@ -66,11 +66,10 @@ pai_status pai_plan_build(pai_ctx *ctx, const pai_lowering *l, const pai_frame *
 	*p = (pai_plan){.ctx = ctx, .arena = a, .frame = frame};
 	if (o)
 		p->options = *o;
-	p->threads = p->options.threads > 0 ? p->options.threads : 1;
-	if (p->threads > ctx->threads)
-		p->threads = ctx->threads;
+	p->own = pai_own_pick();
+	p->threads = 1;
 	p->run = (pai_run){.ctx = ctx,
-			   .threads = p->threads,
+			   .threads = 1,
 			   .owner = p,
 			   .output = pai_step_output,
 			   .subgraph = pai_plan_subgraph};

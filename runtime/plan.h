@@ -29,9 +29,9 @@ typedef struct pai_slot {       /* one value of a plan */
 	bool keep;             /* readable after the run */
 	int readers;           /* units that read it, outputs of the graph included */
 	struct pai_unit *maker, *reader; /* the unit that writes it; one that reads it */
-	int shared;            /* slots that have their memory here */
-	bool channels_last;    /* its channels (axis 1) are last in memory */
-	struct pai_slot *twin; /* the same contents in the other order; NULL: not made */
+	int shared;                      /* slots that have their memory here */
+	bool channels_last;              /* its channels (axis 1) are last in memory */
+	struct pai_slot *twin;           /* the same contents in the other order; NULL: not made */
 	int first, last; /* steps of the first writer and the last reader of a root; -1: none */
 	size_t offset;   /* in the arena */
 	void *buffer;    /* PAI_IN_BUFFER */
@@ -83,9 +83,9 @@ struct pai_plan {
 	PAI_VEC(pai_unit *) units;
 	PAI_VEC(pai_step) steps;
 	PAI_VEC(pai_step_info) info;  /* by step */
-	PAI_VEC(pai_slot *) views; /* slots at the address of an input, set with each run */
-	double work;               /* multiply-adds of the units, about */
-	const struct pai_own *own; /* our arithmetic */
+	PAI_VEC(pai_slot *) views;    /* slots at the address of an input, set with each run */
+	double work;                  /* multiply-adds of the units, about */
+	const struct pai_own *own;    /* our arithmetic */
 	pai_slot **inputs, **outputs; /* outputs: of the graph, then kept values */
 	int n_inputs, n_outputs;
 	pai_capture *captures; /* of a subgraph: set before each run, like inputs */

@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const pai_fast_fn builders[] = {
-#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, ...) pai_fast_##fast,
+#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, ...) \
+	pai_fast_##fast,
 #include "schemas/all_ops.def"
 #undef OP
 };
@@ -89,7 +90,8 @@ static void emit_reorder(pai_plan *p, pai_slot *from, pai_slot *to)
 	r->rows = to->channels_last ? t->dims[1] : space;
 	r->cols = to->channels_last ? space : t->dims[1];
 	r->threads = pai_step_threads(p, 4.0 * (double)pai_tensor_nelem(t));
-	pai_step_info info = {.name = "reorder", .impl = p->own->name, .bytes = 2.0 * (double)t->nbytes};
+	pai_step_info info = {
+		.name = "reorder", .impl = p->own->name, .bytes = 2.0 * (double)t->nbytes};
 	pai_plan_emit(p, (pai_step){run_reorder, r}, info, 1, &from, 1, &to);
 }
 
@@ -141,6 +143,11 @@ pai_slot *pai_slot_temp(pai_plan *p, size_t nbytes)
 	return s;
 }
 
+bool pai_slot_ready(const pai_slot *s)
+{
+	return s->place != PAI_IN_ARENA || s->root->first >= 0;
+}
+
 pai_unit *pai_slot_only_reader(const pai_slot *s)
 {
 	bool only = s->readers == 1 && !s->keep && s->place == PAI_IN_ARENA && s->root == s &&
@@ -190,8 +197,8 @@ static double unit_work(const pai_unit *u)
 	static const struct {
 		const char *name;
 		int weights; /* operand whose size times the rows of the other is the work */
-	} kinds[] = {{"Conv", 1},      {"ConvGradX", 1}, {"Gemm", 1},
-		     {"MatMul", 1},    {"ConvGradW", -1}, {"ConvTranspose", 1}};
+	} kinds[] = {{"Conv", 1},   {"ConvGradX", 1},  {"Gemm", 1},
+		     {"MatMul", 1}, {"ConvGradW", -1}, {"ConvTranspose", 1}};
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
 		if (strcmp(u->node->op_type, kinds[k].name) || u->n_in < 2 || !u->in[0] ||
 		    !u->in[1] || u->dynamic || u->in[0]->tensor.rank < 2 || !u->out[0])

@@ -1,4 +1,5 @@
-/* fast.h -- fast builders: steps better than a call of the reference kernel; private to the runtime.
+/* fast.h -- fast builders: steps better than a call of the reference kernel; private to the
+ * runtime.
  *
  * A builder is asked when its unit's turn comes. It takes the unit by emitting steps that compute
  * its outputs, or leaves it. It may take units that come later as well (an activation after a
@@ -15,7 +16,7 @@
 /* *taken is false on entry. */
 typedef pai_status (*pai_fast_fn)(pai_plan *p, pai_unit *u, bool *taken);
 
-#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, ...)                   \
+#define OP(name, since, traits, in, out, attr, types, shape, kernel, grad, fast, ...) \
 	pai_status pai_fast_##fast(pai_plan *p, pai_unit *u, bool *taken);
 #include "schemas/all_ops.def"
 #undef OP
@@ -35,6 +36,8 @@ pai_slot *pai_slot_out(pai_plan *p, pai_slot *s, bool last);
 void pai_slot_done(pai_plan *p, pai_slot *s, pai_slot *written);
 /* Memory for one step (give it as an output of that step), or between steps. */
 pai_slot *pai_slot_temp(pai_plan *p, size_t nbytes);
+/* The steps emitted so far compute it. */
+bool pai_slot_ready(const pai_slot *s);
 /* The unit that alone reads the slot, whose contents nobody else wants; else NULL. */
 pai_unit *pai_slot_only_reader(const pai_slot *s);
 /* Lets `out` take the memory of `in`, which the step reads for the last time, if that is so. */

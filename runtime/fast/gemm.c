@@ -7,7 +7,7 @@
 typedef struct gemm_step {
 	const pai_own *own;
 	const pai_tensor *a, *b, *c, *bias, *mask, *addend, *scratch;
-	pai_gemm g; /* with everything but addresses */
+	pai_gemm g;                      /* with everything but addresses */
 	int64_t batch, a_batch, b_batch; /* strides of batches; 0: the same matrix */
 	int64_t addend_row, addend_col;  /* strides; elements */
 	int threads;
@@ -68,7 +68,7 @@ static pai_unit *following_relu_grad(const pai_slot *y)
 {
 	pai_unit *r = pai_slot_only_reader(y);
 	bool is = r && pai_node_is_in(r->node, PAI_DOMAIN_INTERNAL, "ReluGrad") && r->in[0] == y &&
-		  r->in[1] && r->out[0];
+		  r->in[1] && r->out[0] && pai_slot_ready(r->in[1]);
 	return is ? r : NULL;
 }
 
@@ -145,11 +145,13 @@ static pai_status emit(pai_plan *p, pai_unit *u, gemm_step *s, pai_slot **in, bo
 	double work = (double)s->batch * (double)s->g.m * (double)s->g.n * (double)s->g.k;
 	s->threads = pai_step_threads(p, work);
 	s->by_rows = s->g.m >= s->g.n;
-	pai_slot *out[] = {y, pai_slot_temp(p, sizeof(float) * PAI_GEMM_SCRATCH * (size_t)s->threads)};
+	pai_slot *out[] = {y,
+			   pai_slot_temp(p, sizeof(float) * PAI_GEMM_SCRATCH * (size_t)s->threads)};
 	s->c = &y->tensor;
 	s->scratch = &out[1]->tensor;
 	s->mask = in[3] ? &in[3]->tensor : NULL;
-	pai_step_info info = {.node = u->node, .name = name, .impl = p->own->name, .flops = 2 * work};
+	pai_step_info info = {
+		.node = u->node, .name = name, .impl = p->own->name, .flops = 2 * work};
 	info.bytes = (double)s->a->nbytes + (double)s->b->nbytes + (double)y->tensor.nbytes;
 	pai_plan_emit(p, (pai_step){run, s}, info, 4, in, 2, out);
 	*taken = true;
@@ -180,9 +182,13 @@ pai_status pai_fast_gemm(pai_plan *p, pai_unit *u, bool *taken)
 	const int64_t *a = u->in[0]->tensor.dims, *b = u->in[1]->tensor.dims;
 	gemm_step *s = PAI_NEW(p->arena, gemm_step);
 	s->batch = 1;
-	s->g = (pai_gemm){.m = ta ? a[1] : a[0], .k = ta ? a[0] : a[1], .n = tb ? b[0] : b[1],
-			  .a_row = ta ? 1 : a[1], .a_col = ta ? a[1] : 1,
-			  .b_row = tb ? 1 : b[1], .b_col = tb ? b[1] : 1,
+	s->g = (pai_gemm){.m = ta ? a[1] : a[0],
+			  .k = ta ? a[0] : a[1],
+			  .n = tb ? b[0] : b[1],
+			  .a_row = ta ? 1 : a[1],
+			  .a_col = ta ? a[1] : 1,
+			  .b_row = tb ? 1 : b[1],
+			  .b_col = tb ? b[1] : 1,
 			  .alpha = pai_node_float(u->node, "alpha", 1)};
 	pai_slot *in[4] = {u->in[0], u->in[1], u->n_in > 2 ? u->in[2] : NULL, NULL};
 	float beta = pai_node_float(u->node, "beta", 1);
@@ -204,9 +210,7 @@ static pai_unit *following_bias(const pai_slot *y, int64_t n, pai_slot **bias)
 	const pai_tensor *t = &(*bias)->tensor;
 	bool row = t->rank >= 1 && t->rank <= y->tensor.rank && t->dims[t->rank - 1] == n &&
 		   pai_tensor_nelem(t) == n;
-	bool ready = (*bias)->place == PAI_IN_CONST || (*bias)->place == PAI_IN_BOUND ||
-		     (*bias)->place == PAI_IN_INPUT || (*bias)->first >= 0;
-	return row && ready && (*bias)->maker != r ? r : NULL;
+	return row && pai_slot_ready(*bias) ? r : NULL;
 }
 
 /* Stacks of matrices: one stride serves for all leading axes, or the operand does not repeat. */
@@ -239,8 +243,8 @@ pai_status pai_fast_mat_mul(pai_plan *p, pai_unit *u, bool *taken)
 		m *= s->batch;
 		s->batch = 1;
 	}
-	s->g = (pai_gemm){.m = m, .n = n, .k = k, .a_row = k, .a_col = 1, .b_row = n, .b_col = 1,
-			  .alpha = 1};
+	s->g = (pai_gemm){
+		.m = m, .n = n, .k = k, .a_row = k, .a_col = 1, .b_row = n, .b_col = 1, .alpha = 1};
 	pai_unit *add = following_bias(u->out[0], n, &in[2]);
 	pai_unit sum = *u;
 	if (add) {

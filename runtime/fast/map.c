@@ -39,11 +39,19 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_map_kind kind,
 		x = pai_slot_in(p, x, y->channels_last);
 	pai_slot_reuse(x, y);
 	map_step *s = PAI_NEW(p->arena, map_step);
-	*s = (map_step){.own = p->own, .x = &x->tensor, .y = &y->tensor, .kind = kind,
-			.alpha = alpha, .beta = beta, .n = pai_tensor_nelem(&x->tensor)};
+	*s = (map_step){.own = p->own,
+			.x = &x->tensor,
+			.y = &y->tensor,
+			.kind = kind,
+			.alpha = alpha,
+			.beta = beta,
+			.n = pai_tensor_nelem(&x->tensor)};
 	s->threads = pai_step_threads(p, cost * (double)s->n);
-	pai_step_info info = {.node = u->node, .name = u->node->op_type, .impl = p->own->name,
-			      .flops = cost * (double)s->n, .bytes = 8.0 * (double)s->n};
+	pai_step_info info = {.node = u->node,
+			      .name = u->node->op_type,
+			      .impl = p->own->name,
+			      .flops = cost * (double)s->n,
+			      .bytes = 8.0 * (double)s->n};
 	pai_plan_emit(p, (pai_step){run, s}, info, 1, &x, 1, &y);
 	pai_slot_done(p, u->out[0], y);
 	*taken = true;

@@ -33,7 +33,9 @@ pai_status pai_fast_view(pai_plan *p, pai_unit *u, bool *taken)
 	}
 	copy_step *s = PAI_NEW(p->arena, copy_step);
 	*s = (copy_step){&x->tensor, &y->tensor};
-	pai_step_info info = {.node = u->node, .name = u->node->op_type, .impl = "copy",
+	pai_step_info info = {.node = u->node,
+			      .name = u->node->op_type,
+			      .impl = "copy",
 			      .bytes = 2.0 * (double)x->tensor.nbytes};
 	pai_plan_emit(p, (pai_step){run, s}, info, 1, &x, 1, &y);
 	return PAI_OK;
