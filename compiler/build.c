@@ -623,8 +623,7 @@ static pai_map *all_names(const builder *b, const pai_graph *g)
 	return names;
 }
 
-/* Types of values between the ends: what the file says, without what is gone; of a model that was
- * read as text, what the text says. */
+/* Types of values between the ends: what the file says, without what is gone. */
 static void set_value_infos(const builder *b, size_t *n, Onnx__ValueInfoProto ***at,
 			    const pai_graph *g, const pai_map *names)
 {
@@ -638,13 +637,6 @@ static void set_value_infos(const builder *b, size_t *n, Onnx__ValueInfoProto **
 			(*at)[(*n)++] = old[i];
 		else if (!v->dead && v->origin)
 			(*at)[(*n)++] = build_value_info(b, v, old[i]);
-	}
-	for (int i = 0; b->m->text && i < g->values.n; i++) {
-		const pai_value *v = g->values.at[i];
-		const pai_type *type = stated_type(v);
-		bool between = v->producer && !v->is_output && !v->dead;
-		if (between && (v->origin || (type && type->kind != PAI_TYPE_UNKNOWN)))
-			(*at)[(*n)++] = build_value_info(b, v, NULL);
 	}
 }
 

@@ -41,19 +41,6 @@ static pai_status write_source(const pai_model *m, const char *path)
 	return pai_writer_commit(w);
 }
 
-static void put_text(void *payload, const char *s, size_t n)
-{
-	pai_writer_put(payload, s, n);
-}
-
-static pai_status write_text(const pai_model *m, const char *path)
-{
-	pai_writer *w = NULL;
-	PAI_TRY(pai_writer_open(m->ctx, path, &w));
-	pai_text_print(m, 0, w, put_text);
-	return pai_writer_commit(w);
-}
-
 static bool has_extension(const char *path, const char *extension)
 {
 	size_t n = strlen(path), e = strlen(extension);
@@ -104,6 +91,26 @@ static pai_status share_prefix(const pai_model *m, pai_arena *a, const char *pat
 	return PAI_OK;
 }
 
+static pai_status write_text(const pai_model *m, const char *path, const pai_write_options *o)
+{
+	pai_write_options how = *o;
+	bool to_stdout = strcmp(path, "-") == 0;
+	pai_arena *a = pai_arena_new(m->ctx);
+	const char *prefix = "";
+	pai_status s = PAI_OK;
+	if (to_stdout && how.external == PAI_EXTERNAL_KEEP)
+		how.external = PAI_EXTERNAL_NONE;
+	if (to_stdout && how.external == PAI_EXTERNAL_FILE)
+		s = pai_fail(m->ctx, PAI_E_external_output, pai_at_file(path),
+			     "standard output has no folder for a data file");
+	if (how.external == PAI_EXTERNAL_SHARE && has_external(m))
+		s = share_prefix(m, a, to_stdout ? "./-" : path, &prefix);
+	if (s == PAI_OK)
+		s = pai_text_write(m, path, prefix, &how);
+	pai_arena_free(a);
+	return s;
+}
+
 static pai_status rebuild(const pai_model *m, const char *path, const pai_write_options *o)
 {
 	bool to_stdout = strcmp(path, "-") == 0;
@@ -134,7 +141,7 @@ pai_status pai_model_write(const pai_model *m, const char *path, const pai_write
 	if (!o)
 		o = &defaults;
 	if (o->text || has_extension(path, ".onnxtxt"))
-		return write_text(m, path);
+		return write_text(m, path, o);
 	bool unchanged = m->epoch == 0 && m->source.data && !m->text;
 	if (!unchanged || o->external == PAI_EXTERNAL_FILE)
 		return rebuild(m, path, o);

@@ -135,6 +135,13 @@ PAI_MUST_USE pai_status text_read_notes(text_in *t, pai_model *m, pai_graph *g,
 
 /* text_print.c */
 
+typedef struct text_entries { /* where a tensor's contents stand outside the text; NULL: nowhere */
+	const pai_props *(*of)(void *payload, const pai_tensor *t);
+	void *payload;
+} text_entries;
+void text_print_stored(const pai_model *m, const text_entries *stored, void *payload,
+		       void (*put_bytes)(void *payload, const char *s, size_t n));
+
 bool text_is_id(const char *s);
 extern const char *const text_attr_types[15]; /* by pai_attr_type */
 

@@ -65,6 +65,19 @@ static void field_clear(void *message, const ProtobufCFieldDescriptor *f)
 		*(protobuf_c_boolean *)((char *)message + f->quantifier_offset) = 0;
 }
 
+/* A string, message or list of `from` that is there. */
+static void field_move(void *to, void *from, const ProtobufCFieldDescriptor *f)
+{
+	size_t *n = (size_t *)((char *)from + f->quantifier_offset);
+	bool list = f->label == PROTOBUF_C_LABEL_REPEATED;
+	bool pointer = f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE;
+	if (list ? !*n : !pointer || !*(void **)field_at(from, f))
+		return;
+	*(void **)field_at(to, f) = *(void **)field_at(from, f);
+	if (list)
+		*(size_t *)((char *)to + f->quantifier_offset) = *n;
+}
+
 static char **doc_of(const struct text_subject *s, void *message)
 {
 	return field_at(message,
@@ -143,17 +156,15 @@ static pai_status rest(text_in *t, const struct text_subject *s, const void **or
 			return text_fail(t, PAI_E_text_annotation, "rest: not in hex");
 		bytes[i] = (uint8_t)(high << 4 | low);
 	}
-	const char *said = text_doc((enum text_subject_id)(s - subjects), *origin);
-	char message[64];
-	snprintf(message, sizeof message, "%s", s->message->name);
-	PAI_TRY(pai_wire_check(t->ctx, t->file, message, bytes, n));
-	ProtobufCAllocator arena = {arena_alloc, arena_free, t->arena};
-	ProtobufCMessage *read = protobuf_c_message_unpack(s->message, &arena, n, bytes);
-	if (!read)
-		return text_fail(t, PAI_E_text_annotation, "rest: no %s", message);
-	if (said)
-		*doc_of(s, read) = (char *)(uintptr_t)said;
-	*origin = read;
+	ProtobufCMessage *read = NULL, *old = (ProtobufCMessage *)(uintptr_t)*origin;
+	PAI_TRY(pai_wire_decode(t->ctx, t->arena, t->file, s->message, bytes, n, &read));
+	if (!old) {
+		*origin = read;
+		return PAI_OK;
+	}
+	for (unsigned i = 0; i < s->message->n_fields; i++)
+		field_move(read, old, &s->message->fields[i]);
+	memcpy(old, read, s->message->sizeof_message); /* others may point at it */
 	return PAI_OK;
 }
 

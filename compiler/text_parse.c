@@ -109,8 +109,10 @@ static pai_status inputs(parser *p, pai_graph *g)
 	return text_match(&p->t, ')');
 }
 
-/* A value that the file says something about, which its origin records. */
-static void inner_value(parser *p, pai_graph *g, const named *d)
+typedef PAI_VEC(Onnx__ValueInfoProto *) info_vec;
+
+/* A value that the text says something about, which its origin records. */
+static void inner_value(parser *p, pai_graph *g, const named *d, info_vec *infos)
 {
 	pai_value *v = own(g, d->name);
 	Onnx__ValueInfoProto *info = PAI_NEW(p->t.arena, Onnx__ValueInfoProto);
@@ -119,22 +121,47 @@ static void inner_value(parser *p, pai_graph *g, const named *d)
 	v->origin = info;
 	if (d->type.kind != PAI_TYPE_UNKNOWN)
 		v->type = d->type;
+	PAI_PUSH(p->t.arena, *infos, info);
+}
+
+/* The list of the graph or function, in its order, kept where the writer of bytes looks for it. */
+static void keep_infos(parser *p, pai_graph *g, const info_vec *infos)
+{
+	if (!infos->n)
+		return;
+	if (g->function && !g->outer) {
+		Onnx__FunctionProto *f = (Onnx__FunctionProto *)(uintptr_t)g->function->origin;
+		if (!f) {
+			f = PAI_NEW(p->t.arena, Onnx__FunctionProto);
+			onnx__function_proto__init(f);
+		}
+		f->n_value_info = (size_t)infos->n;
+		f->value_info = infos->at;
+		g->function->origin = f;
+	} else {
+		Onnx__GraphProto *f = PAI_NEW(p->t.arena, Onnx__GraphProto);
+		onnx__graph_proto__init(f);
+		f->n_value_info = (size_t)infos->n;
+		f->value_info = infos->at;
+		g->origin = f;
+	}
 }
 
 /* < type name, type name = {...}, ... > : types of values inside, and initialisers. */
-static pai_status values(parser *p, pai_graph *g)
+static pai_status values(parser *p, pai_graph *g, info_vec *infos)
 {
 	if (!text_accept(&p->t, '<') || text_accept(&p->t, '>'))
 		return PAI_OK;
+	bool function = g->function && !g->outer;
 	do {
 		named d;
 		PAI_TRY(declaration(p, &d));
 		if (!*d.name)
 			return text_fail(&p->t, PAI_E_text_name, "a value needs a name here");
-		if (!g->function && text_accept(&p->t, '='))
+		if (!function && text_accept(&p->t, '='))
 			PAI_TRY(initializer(p, g, &d));
 		else
-			inner_value(p, g, &d);
+			inner_value(p, g, &d, infos);
 	} while (text_accept(&p->t, ','));
 	return text_match(&p->t, '>');
 }
@@ -497,10 +524,12 @@ static pai_status nodes(parser *p, pai_graph *g)
 static pai_status graph_body(parser *p, pai_graph *g)
 {
 	named_vec outs = {0};
+	info_vec infos = {0};
 	PAI_TRY(inputs(p, g));
 	PAI_TRY(text_match2(&p->t, "=>"));
 	PAI_TRY(declarations(p, '(', ')', &outs));
-	PAI_TRY(values(p, g));
+	PAI_TRY(values(p, g, &infos));
+	keep_infos(p, g, &infos);
 	PAI_TRY(nodes(p, g));
 	outputs(p, g, &outs);
 	return PAI_OK;
@@ -622,6 +651,7 @@ static pai_status function_attributes(parser *p, pai_function *f)
 static pai_status function(parser *p, pai_function **out)
 {
 	named_vec ins = {0}, outs = {0};
+	info_vec infos = {0};
 	pai_function *f = PAI_NEW(p->t.arena, pai_function);
 	f->domain = f->overload = "";
 	PAI_TRY(header(p, f));
@@ -635,12 +665,17 @@ static pai_status function(parser *p, pai_function **out)
 		if (v->is_input)
 			return twice(p, v->name);
 		v->is_input = true;
-		v->type = ins.at[i].type;
+		if (ins.at[i].type.kind != PAI_TYPE_UNKNOWN)
+			inner_value(p, f->graph, &ins.at[i], &infos);
 		PAI_PUSH(p->t.arena, f->graph->inputs, v);
 	}
 	PAI_TRY(text_match2(&p->t, "=>"));
 	PAI_TRY(declarations(p, '(', ')', &outs));
-	PAI_TRY(values(p, f->graph));
+	for (int i = 0; i < outs.n; i++)
+		if (outs.at[i].type.kind != PAI_TYPE_UNKNOWN)
+			inner_value(p, f->graph, &outs.at[i], &infos);
+	PAI_TRY(values(p, f->graph, &infos));
+	keep_infos(p, f->graph, &infos);
 	PAI_TRY(nodes(p, f->graph));
 	outputs(p, f->graph, &outs);
 	*out = f;

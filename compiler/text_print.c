@@ -12,6 +12,7 @@
 typedef struct out {
 	pai_ctx *ctx;
 	pai_arena *scratch;
+	const text_entries *stored; /* NULL: where the model says */
 	int64_t elide;
 	int depth; /* of indentation */
 	void *payload;
@@ -330,12 +331,13 @@ static int64_t count_entries(const pai_tensor *t)
 
 static void put_contents(out *o, const pai_tensor *t)
 {
-	if (t->external) {
-		for (int i = 0; i < t->external->n; i++) {
+	const pai_props *e = o->stored ? o->stored->of(o->stored->payload, t) : t->external;
+	if (e) {
+		for (int i = 0; i < e->n; i++) {
 			puts_(o, i ? ", " : "[");
-			put_string(o, t->external->at[i].key);
+			put_string(o, e->at[i].key);
 			puts_(o, ": ");
-			put_string(o, t->external->at[i].value);
+			put_string(o, e->at[i].value);
 		}
 		puts_(o, "]");
 		return;
@@ -534,15 +536,15 @@ static const pai_type *stated(const pai_value *v)
 	return t && has_form(t) ? t : NULL;
 }
 
-static void put_declaration(out *o, const pai_value *v, const pai_type *type)
+static void put_declaration(out *o, const char *name, const pai_type *type)
 {
 	if (!type) {
-		put_untyped(o, v->name);
+		put_untyped(o, name);
 		return;
 	}
 	put_type(o, type);
 	puts_(o, " ");
-	put_id(o, v->name);
+	put_id(o, name);
 }
 
 static void put_interface(out *o, int n, pai_value *const *v)
@@ -553,17 +555,35 @@ static void put_interface(out *o, int n, pai_value *const *v)
 		if (!type && v[i]->inferred && has_form(&v[i]->type))
 			type = &v[i]->type;
 		puts_(o, i ? ", " : "");
-		put_declaration(o, v[i], type);
+		put_declaration(o, v[i]->name, type);
 	}
 	puts_(o, ")");
 }
 
-/* Values that stand in the list of inner types. */
-static bool is_listed(const pai_value *v)
+typedef struct infos { /* what the file says about values inside, in its order */
+	size_t n;
+	Onnx__ValueInfoProto *const *at;
+} infos;
+
+static infos infos_of(const pai_graph *g)
 {
-	if (v->dead || v->is_input || v->is_output || !*v->name)
-		return false;
-	return v->origin || (!v->init && stated(v));
+	const void *function = g->function && !g->outer ? g->function->origin : NULL;
+	if (pai_origin_is(function, &onnx__function_proto__descriptor)) {
+		const Onnx__FunctionProto *p = function;
+		return (infos){p->n_value_info, p->value_info};
+	}
+	if (pai_origin_is(g->origin, &onnx__graph_proto__descriptor)) {
+		const Onnx__GraphProto *p = g->origin;
+		return (infos){p->n_value_info, p->value_info};
+	}
+	return (infos){0, NULL};
+}
+
+/* Is the value of an entry still there? *v NULL: it never was, the entry is kept all the same. */
+static bool is_listed(const pai_graph *g, const Onnx__ValueInfoProto *p, const pai_value **v)
+{
+	*v = p->name ? pai_map_get(g->names, p->name) : NULL;
+	return p->name && *p->name && (!*v || (!(*v)->dead && (*v)->origin));
 }
 
 static void next_item(out *o, bool *any)
@@ -571,6 +591,22 @@ static void next_item(out *o, bool *any)
 	puts_(o, *any ? "," : "<");
 	*any = true;
 	line(o);
+}
+
+static void put_infos(out *o, const pai_graph *g, bool *any)
+{
+	infos list = infos_of(g);
+	for (size_t i = 0; i < list.n; i++) {
+		const Onnx__ValueInfoProto *p = list.at[i];
+		const pai_value *v;
+		if (!is_listed(g, p, &v))
+			continue;
+		pai_type type = {.rank = -1};
+		if (!v && p->type)
+			pai_import_type(o->ctx, o->scratch, p->type, &type);
+		next_item(o, any);
+		put_declaration(o, p->name, v ? stated(v) : has_form(&type) ? &type : NULL);
+	}
 }
 
 static void put_inner(out *o, const pai_graph *g)
@@ -589,13 +625,7 @@ static void put_inner(out *o, const pai_graph *g)
 		puts_(o, " = ");
 		put_contents(o, v->init);
 	}
-	for (int i = 0; i < g->values.n; i++) {
-		const pai_value *v = g->values.at[i];
-		if (!is_listed(v))
-			continue;
-		next_item(o, &any);
-		put_declaration(o, v, stated(v));
-	}
+	put_infos(o, g, &any);
 	o->depth--;
 	line(o);
 	puts_(o, ">");
@@ -604,8 +634,10 @@ static void put_inner(out *o, const pai_graph *g)
 
 static bool has_inner(const pai_graph *g)
 {
-	for (int i = 0; i < g->values.n; i++)
-		if (is_listed(g->values.at[i]))
+	infos list = infos_of(g);
+	const pai_value *v;
+	for (size_t i = 0; i < list.n; i++)
+		if (is_listed(g, list.at[i], &v))
 			return true;
 	for (int i = 0; i < g->inits.n; i++)
 		if (init_has_form(g->inits.at[i]))
@@ -675,15 +707,9 @@ static void put_function_values(out *o, const pai_function *f)
 	puts_(o, " => ");
 	put_names(o, f->graph->outputs.n, f->graph->outputs.at);
 	o->depth++;
-	for (int i = 0; i < f->graph->values.n; i++) {
-		const pai_value *v = f->graph->values.at[i];
-		if (v->dead || !*v->name || (!v->origin && !stated(v)))
-			continue;
-		if (!any)
-			puts_(o, "\n");
-		next_item(o, &any);
-		put_declaration(o, v, stated(v));
-	}
+	if (has_inner(f->graph))
+		puts_(o, "\n");
+	put_infos(o, f->graph, &any);
 	o->depth--;
 	puts_(o, any ? "\n>\n" : "\n");
 }
@@ -742,32 +768,39 @@ static void put_model(out *o, const pai_model *m)
 		put_function(o, m->functions.at[i]);
 }
 
-static void print(const pai_model *m, const pai_graph *g, int64_t elide, void *payload,
-		  void (*put_bytes)(void *payload, const char *s, size_t n))
+static void print(out *o, const pai_model *m, const pai_graph *g)
 {
-	pai_ctx *ctx = m->ctx;
-	out o = {.ctx = ctx, .elide = elide, .payload = payload, .put = put_bytes};
-	o.scratch = pai_arena_new(ctx);
+	o->ctx = m->ctx;
+	o->scratch = pai_arena_new(m->ctx);
 	text_locale locale = text_locale_begin();
 	if (g) {
-		put_graph(&o, g);
-		puts_(&o, "\n");
+		put_graph(o, g);
+		puts_(o, "\n");
 	} else {
-		put_model(&o, m);
+		put_model(o, m);
 	}
-	flush(&o);
+	flush(o);
 	text_locale_end(locale);
-	pai_arena_free(o.scratch);
+	pai_arena_free(o->scratch);
 }
 
 void pai_text_print(const pai_model *m, int64_t elide, void *payload,
 		    void (*put_bytes)(void *payload, const char *s, size_t n))
 {
-	print(m, NULL, elide, payload, put_bytes);
+	out o = {.elide = elide, .payload = payload, .put = put_bytes};
+	print(&o, m, NULL);
 }
 
 void pai_text_print_graph(const pai_graph *g, int64_t elide, void *payload,
 			  void (*put_bytes)(void *payload, const char *s, size_t n))
 {
-	print(g->model, g, elide, payload, put_bytes);
+	out o = {.elide = elide, .payload = payload, .put = put_bytes};
+	print(&o, g->model, g);
+}
+
+void text_print_stored(const pai_model *m, const text_entries *stored, void *payload,
+		       void (*put_bytes)(void *payload, const char *s, size_t n))
+{
+	out o = {.stored = stored, .payload = payload, .put = put_bytes};
+	print(&o, m, NULL);
 }

@@ -85,6 +85,12 @@ PAI_MUST_USE pai_status pai_model_each_tensor(const pai_model *m,
 							       pai_tensor *t),
 					      void *payload);
 
+/* ---- export_text.c ---- */
+
+/* `prefix` as in pai_store. */
+PAI_MUST_USE pai_status pai_text_write(const pai_model *m, const char *path, const char *prefix,
+				       const pai_write_options *o);
+
 /* ---- build.c ---- */
 
 /* The model as messages; what is as it was read is the message it was read from. */
