@@ -84,17 +84,6 @@ static char **doc_of(const struct text_subject *s, void *message)
 			protobuf_c_message_descriptor_get_field(s->message, (unsigned)s->doc));
 }
 
-static void *arena_alloc(void *arena, size_t n)
-{
-	return pai_arena_alloc(arena, n);
-}
-
-static void arena_free(void *arena, void *p)
-{
-	(void)arena;
-	(void)p;
-}
-
 /* ---- writing ---- */
 
 const char *text_doc(enum text_subject_id who, const void *origin)
