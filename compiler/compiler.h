@@ -264,7 +264,7 @@ typedef struct pai_tensor {
 	pai_dtype dtype;
 	int rank;
 	int64_t *dims;
-	void *data;
+	void *data;           /* at any address: what was read from a file may not be aligned */
 	size_t nbytes;
 	const void *origin;   /* the message it was read from, for writing back; NULL: made by us */
 	const struct pai_props *external; /* its external_data entries (location, offset, length,
@@ -608,7 +608,8 @@ typedef enum pai_external_mode {
 
 typedef struct pai_write_options {
 	pai_external_mode external;
-	const char *external_name; /* NULL: <output name>.data */
+	const char *external_name; /* NULL: <output name>.<checksum>.data, so that a crash
+				    * between the two files leaves a whole pair */
 	bool text;                 /* the text form; set by the .onnxtxt extension as well */
 } pai_write_options;
 

@@ -76,7 +76,7 @@ static int posix_unmap(void *payload, void *at, size_t size)
 }
 
 /* For kernels before 5.6: every folder of the path is opened by itself, links are not followed. */
-static int open_by_steps(int dirfd, const char *path, int flags)
+int pai_open_by_steps(int dirfd, const char *path, int flags)
 {
 	int at = dup(dirfd);
 	while (at >= 0) {
@@ -113,7 +113,7 @@ static int posix_open_beneath(void *payload, int dirfd, const char *path, int fl
 	};
 	long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-		return open_by_steps(dirfd, path, flags);
+		return pai_open_by_steps(dirfd, path, flags);
 	return (int)fd;
 }
 
