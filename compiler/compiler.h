@@ -504,6 +504,8 @@ PAI_API const char *pai_node_label(const pai_node *n);
 PAI_API pai_value *pai_graph_add_value(pai_graph *g, const char *name); /* registers the name */
 PAI_API pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_type,
 				     int n_in, int n_out); /* appended; resolves op */
+/* The row a node means in its graph: NULL for an unknown operator or a model-local function. */
+PAI_API const pai_op *pai_node_row(const pai_node *n);
 PAI_API pai_graph *pai_graph_new(pai_model *m, pai_graph *outer, pai_node *owner, const char *name);
 /* A copy of the whole model in an arena of its own; contents of tensors are shared with `m`, which
  * must outlive the copy. */

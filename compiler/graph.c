@@ -103,6 +103,15 @@ pai_value *pai_graph_add_value(pai_graph *g, const char *name)
 	return v;
 }
 
+const pai_op *pai_node_row(const pai_node *n)
+{
+	/* A transform is executed by its kernel; its function is there for other runtimes. */
+	if (strcmp(n->domain, PAI_DOMAIN_TRANSFORM) != 0 &&
+	    pai_model_function(n->graph->model, n->domain, n->op_type, n->overload))
+		return NULL;
+	return pai_op_find(n->domain, n->op_type, pai_graph_opset(n->graph, n->domain));
+}
+
 pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_type, int n_in,
 			     int n_out)
 {
@@ -117,10 +126,7 @@ pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_ty
 	n->n_out = n_out;
 	n->in = PAI_NEWS(a, pai_value *, n_in);
 	n->out = PAI_NEWS(a, pai_value *, n_out);
-	/* A transform is executed by its kernel; its function is there for other runtimes. */
-	if (strcmp(n->domain, PAI_DOMAIN_TRANSFORM) == 0 ||
-	    !pai_model_function(g->model, n->domain, op_type, ""))
-		n->op = pai_op_find(n->domain, op_type, pai_graph_opset(g, n->domain));
+	n->op = pai_node_row(n);
 	PAI_PUSH(a, g->nodes, n);
 	return n;
 }

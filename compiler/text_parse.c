@@ -682,15 +682,12 @@ static pai_status function(parser *p, pai_function **out)
 	return PAI_OK;
 }
 
-/* Functions come after the graph that calls them: nodes that call one have no operator row. */
+/* Functions come after the graph that calls them. */
 static pai_status resolve(void *payload, pai_graph *g)
 {
-	const pai_model *m = payload;
-	for (int i = 0; i < g->nodes.n; i++) {
-		pai_node *n = g->nodes.at[i];
-		if (pai_model_function(m, n->domain, n->op_type, n->overload))
-			n->op = NULL;
-	}
+	(void)payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		g->nodes.at[i]->op = pai_node_row(g->nodes.at[i]);
 	return PAI_OK;
 }
 
