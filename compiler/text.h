@@ -14,6 +14,7 @@
  *     #@ graph metadata_props: [...]                             model and function likewise
  *     #@ value NAME doc_string: "..."                            init NAME, attr NAME (of the node
  *                                                                below), tensor NAME (in that) too
+ *     #@ tensor ATTR name: "a/b"                                 where it is no identifier
  *     #@ SUBJECT rest: "0a1b..."        fields we do not know, as protobuf bytes in hex
  *
  * Further, this reader and writer quote domains, operators, attributes and subgraphs whose names
@@ -123,6 +124,7 @@ enum text_subject_id {
 };
 const char *text_subject_name(enum text_subject_id who);
 /* Of the message an object came with; NULL: none. */
+pai_props text_meta(pai_arena *a, enum text_subject_id who, const void *origin);
 const char *text_doc(enum text_subject_id who, const void *origin);
 /* ... without what the text says by itself, or, `whole`, with it. */
 const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin, bool whole);

@@ -12,41 +12,30 @@
 static const struct text_subject {
 	const char *name;
 	const ProtobufCMessageDescriptor *message;
-	int doc;            /* field number of doc_string */
+	unsigned doc;       /* field number of doc_string */
+	unsigned props;     /* of metadata_props, where the graph in memory has no place for them */
 	bool named;         /* a name follows */
 	uint32_t known[20]; /* ended by 0 */
 } subjects[] = {
-	[TEXT_MODEL] = {"model",
-			&onnx__model_proto__descriptor,
-			6,
-			false,
+	/* clang-format off */
+	[TEXT_MODEL] = {"model", &onnx__model_proto__descriptor, 6, 0, false,
 			{1, 2, 3, 4, 5, 6, 7, 8, 14, 25}},
-	[TEXT_GRAPH] =
-		{"graph", &onnx__graph_proto__descriptor, 10, false, {1, 2, 5, 10, 11, 12, 13, 16}},
-	[TEXT_FUNCTION] = {"function",
-			   &onnx__function_proto__descriptor,
-			   8,
-			   false,
+	[TEXT_GRAPH] = {"graph", &onnx__graph_proto__descriptor, 10, 0, false,
+			{1, 2, 5, 10, 11, 12, 13, 16}},
+	[TEXT_FUNCTION] = {"function", &onnx__function_proto__descriptor, 8, 0, false,
 			   {1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}},
-	[TEXT_NODE] =
-		{"node", &onnx__node_proto__descriptor, 6, false, {1, 2, 3, 4, 5, 6, 7, 8, 9}},
-	[TEXT_VALUE] = {"value", &onnx__value_info_proto__descriptor, 3, true, {1, 2, 3}},
-	[TEXT_INIT] = {"init",
-		       &onnx__tensor_proto__descriptor,
-		       12,
-		       true,
-		       {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}},
-	[TEXT_ATTR] = {"attr",
-		       &onnx__attribute_proto__descriptor,
-		       13,
-		       true,
+	[TEXT_NODE] = {"node", &onnx__node_proto__descriptor, 6, 0, false,
+		       {1, 2, 3, 4, 5, 6, 7, 8, 9}},
+	[TEXT_VALUE] = {"value", &onnx__value_info_proto__descriptor, 3, 4, true, {1, 2, 3, 4}},
+	[TEXT_INIT] = {"init", &onnx__tensor_proto__descriptor, 12, 16, true,
+		       {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16}},
+	[TEXT_ATTR] = {"attr", &onnx__attribute_proto__descriptor, 13, 0, true,
 		       {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 20, 21}},
-	[TEXT_TENSOR] = {"tensor",
-			 &onnx__tensor_proto__descriptor,
-			 12,
-			 true,
-			 {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14}},
+	[TEXT_TENSOR] = {"tensor", &onnx__tensor_proto__descriptor, 12, 16, true,
+			 {1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16}},
+	/* clang-format on */
 };
+enum { TENSOR_NAME = 8 }; /* field number */
 
 /* ---- messages in general ---- */
 
@@ -78,10 +67,10 @@ static void field_move(void *to, void *from, const ProtobufCFieldDescriptor *f)
 		*(size_t *)((char *)to + f->quantifier_offset) = *n;
 }
 
-static char **doc_of(const struct text_subject *s, void *message)
+/* Field by number, which the message has. */
+static void *field(const struct text_subject *s, void *message, unsigned number)
 {
-	return field_at(message,
-			protobuf_c_message_descriptor_get_field(s->message, (unsigned)s->doc));
+	return field_at(message, protobuf_c_message_descriptor_get_field(s->message, number));
 }
 
 /* ---- writing ---- */
@@ -89,9 +78,28 @@ static char **doc_of(const struct text_subject *s, void *message)
 const char *text_doc(enum text_subject_id who, const void *origin)
 {
 	const char *doc = pai_origin_is(origin, subjects[who].message)
-				  ? *doc_of(&subjects[who], (void *)(uintptr_t)origin)
+				  ? *(char **)field(&subjects[who], (void *)(uintptr_t)origin,
+						    subjects[who].doc)
 				  : NULL;
 	return doc && *doc ? doc : NULL;
+}
+
+pai_props text_meta(pai_arena *a, enum text_subject_id who, const void *origin)
+{
+	const struct text_subject *s = &subjects[who];
+	pai_props props = {0};
+	if (!s->props || !pai_origin_is(origin, s->message))
+		return props;
+	const ProtobufCFieldDescriptor *f =
+		protobuf_c_message_descriptor_get_field(s->message, s->props);
+	size_t n = *(const size_t *)((const char *)origin + f->quantifier_offset);
+	Onnx__StringStringEntryProto *const *at =
+		*(Onnx__StringStringEntryProto *const *const *)((const char *)origin + f->offset);
+	for (size_t i = 0; i < n; i++) {
+		pai_prop p = {at[i]->key ? at[i]->key : "", at[i]->value ? at[i]->value : ""};
+		PAI_PUSH(a, props, p);
+	}
+	return props;
 }
 
 const char *text_rest(pai_arena *a, enum text_subject_id who, const void *origin, bool whole)
@@ -172,23 +180,49 @@ static pai_status sparse_inits(text_in *t, pai_graph *g, const Onnx__GraphProto 
 	return PAI_OK;
 }
 
-static pai_status doc(text_in *t, const struct text_subject *s, const void **origin)
+/* The message of an object, made when there is none so far. */
+static void *message_of(text_in *t, const struct text_subject *s, const void **origin)
+{
+	if (!*origin) {
+		void *made = pai_arena_alloc(t->arena, s->message->sizeof_message);
+		protobuf_c_message_init(s->message, made);
+		*origin = made;
+	}
+	return (void *)(uintptr_t)*origin;
+}
+
+static pai_status string_field(text_in *t, const struct text_subject *s, unsigned number,
+			       const void **origin)
 {
 	const char *text;
 	PAI_TRY(text_cstring(t, &text));
-	void *message = (void *)(uintptr_t)*origin;
-	if (!message) {
-		message = pai_arena_alloc(t->arena, s->message->sizeof_message);
-		protobuf_c_message_init(s->message, message);
+	*(char **)field(s, message_of(t, s, origin), number) = (char *)(uintptr_t)text;
+	return PAI_OK;
+}
+
+static pai_status props_field(text_in *t, const struct text_subject *s, const void **origin)
+{
+	pai_props props = {0};
+	PAI_TRY(text_props(t, &props));
+	const ProtobufCFieldDescriptor *f =
+		protobuf_c_message_descriptor_get_field(s->message, s->props);
+	void *message = message_of(t, s, origin);
+	Onnx__StringStringEntryProto **at =
+		PAI_NEWS(t->arena, Onnx__StringStringEntryProto *, props.n);
+	for (int i = 0; i < props.n; i++) {
+		at[i] = PAI_NEW(t->arena, Onnx__StringStringEntryProto);
+		onnx__string_string_entry_proto__init(at[i]);
+		at[i]->key = (char *)(uintptr_t)props.at[i].key;
+		at[i]->value = (char *)(uintptr_t)props.at[i].value;
 	}
-	*doc_of(s, message) = (char *)(uintptr_t)text;
-	*origin = message;
+	*(Onnx__StringStringEntryProto ***)field_at(message, f) = at;
+	*(size_t *)((char *)message + f->quantifier_offset) = (size_t)props.n;
 	return PAI_OK;
 }
 
 pai_status text_function_doc(text_in *t, pai_function *f)
 {
-	return doc(t, &subjects[TEXT_FUNCTION], &f->origin);
+	return string_field(t, &subjects[TEXT_FUNCTION], subjects[TEXT_FUNCTION].doc, &f->origin);
 }
 
 /* Where a subject keeps its origin, and its metadata. */
@@ -264,8 +298,12 @@ static pai_status note_read(text_in *t, pai_model *m, pai_graph *g, text_node_no
 	PAI_TRY(find(t, (enum text_subject_id)who, name, m, g, node, &origin, &props));
 	if (strcmp(key, "metadata_props") == 0 && props)
 		return text_props(t, props);
+	if (strcmp(key, "metadata_props") == 0 && subjects[who].props)
+		return props_field(t, &subjects[who], origin);
 	if (strcmp(key, "doc_string") == 0)
-		return doc(t, &subjects[who], origin);
+		return string_field(t, &subjects[who], subjects[who].doc, origin);
+	if (strcmp(key, "name") == 0 && who == TEXT_TENSOR)
+		return string_field(t, &subjects[who], TENSOR_NAME, origin);
 	if (strcmp(key, "rest") == 0) {
 		PAI_TRY(rest(t, &subjects[who], origin));
 		return who == TEXT_GRAPH ? sparse_inits(t, g, *origin) : PAI_OK;

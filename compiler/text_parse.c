@@ -453,6 +453,14 @@ static bool is_formless(const text_attr_note *note)
 	       (from->type == PAI_ATTR_SPARSE_TENSOR || from->type == PAI_ATTR_TYPE_PROTOS);
 }
 
+static void tensor_note(pai_tensor *t, const void *origin)
+{
+	const Onnx__TensorProto *from = origin;
+	t->origin = from;
+	if (from->name)
+		t->name = from->name;
+}
+
 static pai_status apply_notes(parser *p, pai_node *n, const text_node_notes *notes)
 {
 	n->props = notes->props;
@@ -468,7 +476,7 @@ static pai_status apply_notes(parser *p, pai_node *n, const text_node_notes *not
 				&p->t, PAI_E_text_annotation, "the node has no %s \"%.80s\"",
 				note->tensor ? "tensor attribute" : "attribute", note->name);
 		else if (note->tensor)
-			a->t->origin = note->origin;
+			tensor_note(a->t, note->origin);
 		else
 			a->origin = note->origin;
 	}

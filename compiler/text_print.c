@@ -192,11 +192,11 @@ static void note_head(out *o, enum text_subject_id who, const char *name, const 
 	puts_(o, ": ");
 }
 
-static void note_props(out *o, enum text_subject_id who, const pai_props *props)
+static void note_props(out *o, enum text_subject_id who, const char *name, const pai_props *props)
 {
 	if (!props->n)
 		return;
-	note_head(o, who, NULL, "metadata_props");
+	note_head(o, who, name, "metadata_props");
 	for (int i = 0; i < props->n; i++) {
 		puts_(o, i ? ", " : "[");
 		put_quoted(o, props->at[i].key, strlen(props->at[i].key), true);
@@ -215,21 +215,34 @@ static void note_origin(out *o, enum text_subject_id who, const char *name, cons
 		note_head(o, who, name, "rest");
 		put_string(o, rest);
 	}
+	pai_props props = text_meta(o->scratch, who, origin);
+	note_props(o, who, name, &props);
 	if (doc && !whole && who != TEXT_MODEL && who != TEXT_FUNCTION) {
 		note_head(o, who, name, "doc_string");
 		put_quoted(o, doc, strlen(doc), true);
 	}
 }
 
+/* Other readers take only identifiers as names of tensors in attributes. */
+static void tensor_notes(out *o, const pai_attr *a)
+{
+	const char *name = a->t->name;
+	note_origin(o, TEXT_TENSOR, a->name, a->t->origin, false);
+	if (!name || !*name || text_is_id(name))
+		return;
+	note_head(o, TEXT_TENSOR, a->name, "name");
+	put_quoted(o, name, strlen(name), true);
+}
+
 static void node_notes(out *o, const pai_node *n)
 {
 	note_origin(o, TEXT_NODE, NULL, n->origin, false);
-	note_props(o, TEXT_NODE, &n->props);
+	note_props(o, TEXT_NODE, NULL, &n->props);
 	for (int i = 0; i < n->n_attrs; i++) {
 		const pai_attr *a = &n->attrs[i];
 		note_origin(o, TEXT_ATTR, a->name, a->origin, !attr_has_form(a));
 		if (a->type == PAI_ATTR_TENSOR && !a->ref && a->t)
-			note_origin(o, TEXT_TENSOR, a->name, a->t->origin, false);
+			tensor_notes(o, a);
 	}
 }
 
@@ -237,11 +250,11 @@ static void graph_notes(out *o, const pai_graph *g)
 {
 	if (g->function) {
 		note_origin(o, TEXT_FUNCTION, NULL, g->function->origin, false);
-		note_props(o, TEXT_FUNCTION, &g->function->props);
+		note_props(o, TEXT_FUNCTION, NULL, &g->function->props);
 	} else {
 		note_origin(o, TEXT_GRAPH, NULL, g->origin, false);
 	}
-	note_props(o, TEXT_GRAPH, &g->props);
+	note_props(o, TEXT_GRAPH, NULL, &g->props);
 	for (int i = 0; i < g->values.n; i++) {
 		const pai_value *v = g->values.at[i];
 		if (v->dead)
@@ -359,11 +372,12 @@ static void put_tensor_type(out *o, const pai_tensor *t)
 	put_dims(o, t->rank, t->dims);
 }
 
-static void put_tensor(out *o, const pai_tensor *t)
+/* `single`: the attribute's only one, whose name may stand in an annotation. */
+static void put_tensor(out *o, const pai_tensor *t, bool single)
 {
 	put_tensor_type(o, t);
 	puts_(o, " ");
-	if (t->name && *t->name) {
+	if (t->name && *t->name && (!single || text_is_id(t->name))) {
 		put_id(o, t->name);
 		puts_(o, " ");
 	}
@@ -387,7 +401,7 @@ static void put_item(out *o, const pai_attr *a, int64_t i)
 		put_quoted(o, a->list.s[i].at, a->list.s[i].n, false);
 		return;
 	case PAI_ATTR_TENSORS:
-		put_tensor(o, a->list.t[i]);
+		put_tensor(o, a->list.t[i], false);
 		return;
 	case PAI_ATTR_GRAPHS:
 		put_graph(o, a->list.g[i]);
@@ -410,7 +424,7 @@ static void put_attr_value(out *o, const pai_attr *a)
 		put_quoted(o, a->s.at, a->s.n, false);
 		return;
 	case PAI_ATTR_TENSOR:
-		put_tensor(o, a->t);
+		put_tensor(o, a->t, true);
 		return;
 	case PAI_ATTR_GRAPH:
 		put_graph(o, a->g);
