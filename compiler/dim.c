@@ -74,10 +74,15 @@ static void work_add(work *w, const term *t)
 	int i = 0;
 	if (t->coef == 0 || w->failed)
 		return;
+	if (t->coef == INT64_MIN) { /* so that every coefficient can be negated */
+		w->failed = true;
+		return;
+	}
 	while (i < w->n && compare_terms(&w->at[i], t) < 0)
 		i++;
 	if (i < w->n && compare_terms(&w->at[i], t) == 0) {
-		if (__builtin_add_overflow(w->at[i].coef, t->coef, &w->at[i].coef))
+		if (__builtin_add_overflow(w->at[i].coef, t->coef, &w->at[i].coef) ||
+		    w->at[i].coef == INT64_MIN)
 			w->failed = true;
 		else if (w->at[i].coef == 0) {
 			w->n--;
@@ -332,7 +337,7 @@ pai_dim pai_dim_div(pai_ctx *ctx, pai_dim a, int64_t b)
 	for (int i = 0; i < p.n; i++) {
 		term q = p.terms[i], r = p.terms[i];
 		q.coef = floor_div(p.terms[i].coef, b);
-		r.coef = p.terms[i].coef - q.coef * b;
+		r.coef = p.terms[i].coef % b + (p.terms[i].coef % b < 0 ? b : 0);
 		work_add(&even, &q);
 		work_add(&rest, &r);
 	}
@@ -346,7 +351,7 @@ pai_dim pai_dim_div(pai_ctx *ctx, pai_dim a, int64_t b)
 /* *out = a / b where b divides a; false: it does not. */
 static bool divide_term(const term *a, const term *b, term *out)
 {
-	if (a->coef == INT64_MIN || a->coef % b->coef != 0 || b->degree > a->degree)
+	if (a->coef % b->coef != 0 || b->degree > a->degree)
 		return false;
 	*out = (term){.coef = a->coef / b->coef};
 	int k = 0;

@@ -448,6 +448,11 @@ static pai_status apply(inference *in, const pai_node *n, const fact *inputs, fa
 		dims[i] = inputs[i].dims;
 		n_dims[i] = inputs[i].n_dims;
 	}
+	for (int i = n->n_in; i < FEW; i++) { /* slots a rule may look at without asking */
+		types[i] = NULL;
+		data[i] = NULL;
+		n_dims[i] = -1;
+	}
 	in->steps++;
 	preset_outputs(&s);
 	pai_shape_fn rule = pai_shape_rule(n->op);
@@ -455,7 +460,7 @@ static pai_status apply(inference *in, const pai_node *n, const fact *inputs, fa
 		outputs[o] = nothing;
 	if (!rule && pai_model_function(n->graph->model, n->domain, n->op_type, n->overload))
 		return infer_call(in, n, inputs, outputs);
-	if (rule)
+	if (rule && n->n_out > 0)
 		PAI_TRY(rule(&s));
 	for (int o = 0; o < n->n_out; o++) {
 		outputs[o].type = s.out[o];

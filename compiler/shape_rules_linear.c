@@ -191,6 +191,10 @@ static pai_status positions(pai_shape_ctx *s, const window *w, int i, pai_dim in
 	*out = pai_dim_add(ctx, pai_dim_div(ctx, room, stride), 1);
 	if (!ceil_mode || stride == 1)
 		return PAI_OK;
+	if (fixed && room_size > INT64_MAX / 4) {
+		*out = PAI_DIM_UNKNOWN;
+		return PAI_OK;
+	}
 	if (fixed) {
 		int64_t last = (room_size + stride - 1) / stride;
 		*out = last + (in < 0 || last * stride < in + begin);

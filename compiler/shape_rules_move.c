@@ -348,6 +348,8 @@ static pai_status split_sizes(pai_shape_ctx *s, pai_dim whole, pai_dim *out)
 	pai_dim part = whole < 0 && uneven
 			       ? pai_dim_div_dim(s->ctx, whole, parts)
 			       : pai_dim_div(s->ctx, pai_dim_add(s->ctx, whole, parts - 1), parts);
+	if (part < 0 && whole >= 0)
+		return PAI_OK;
 	for (int o = 0; o < s->n_out; o++) {
 		int64_t left = whole >= 0 ? whole - part * o : 0;
 		out[o] = whole < 0 || left > part ? part : left > 0 ? left : 0;
@@ -468,7 +470,8 @@ static void slice_contents(pai_shape_ctx *s, const range *r)
 	if (n < 0)
 		return;
 	pai_dim *part = PAI_NEWS(s->arena, pai_dim, r->count + 1);
-	for (int64_t k = 0, at = r->first; k < r->count; k++, at += r->step) {
+	for (int64_t k = 0; k < r->count; k++) {
+		const int64_t at = r->first + k * r->step;
 		if (at < 0 || at >= n)
 			return;
 		part[k] = whole[at];

@@ -446,6 +446,134 @@ static void test_make(void **state)
 	check_rows(rows, sizeof rows / sizeof *rows);
 }
 
+static void test_index(void **state)
+{
+	static const row rows[] = {
+		{"gather elements", 13,
+		 "g (float[N,7] x, int64[2,M] i) => (y) { y = GatherElements(x, i) }",
+		 "y float[2,M]"},
+		{"gather nd", 12,
+		 "g (float[B,5,6,7] x, int64[B,9,2] i) => (y) "
+		 "{ y = GatherND <batch_dims = 1> (x, i) }",
+		 "y float[B,9,7]"},
+		{"gather nd, too deep", 12,
+		 "g (float[5,6] x, int64[9,3] i) => (y) { y = GatherND(x, i) }",
+		 "E0703 is int64[9,3], indexes more axes than float[5,6] has"},
+		{"one hot", 11,
+		 "g (int64[N,M] i, float[2] v) => (y) <int64 d = {10}> "
+		 "{ y = OneHot <axis = 1> (i, d, v) }",
+		 "y float[N,10,M]"},
+		{"top k", 11,
+		 "g (float[N,10] x) => (v, i) <int64[1] k = {3}> { v, i = TopK(x, k) }",
+		 "v float[N,3]; i int64[N,3]"},
+		{"top k of fewer", 11,
+		 "g (float[N,2] x) => (v, i) <int64[1] k = {3}> { v, i = TopK(x, k) }",
+		 "E0707 k is 3, the axis has 2 elements"},
+		{"non zero", 13, "g (float[N,10] x) => (y) { y = NonZero(x) }", "y int64[2,?]"},
+		{"resize by scales", 13,
+		 "g (float[N,3,H,5] x) => (y) <float[4] s = {1, 1, 2, 1.5}> "
+		 "{ y = Resize(x, , s) }",
+		 "y float[N,3,2*H,7]"},
+		{"resize to sizes", 13,
+		 "g (float[N,3,H,W] x) => (y) <int64[4] s = {1, 3, 8, 9}> "
+		 "{ y = Resize(x, , , s) }",
+		 "y float[1,3,8,9]"},
+		{"upsample", 9,
+		 "g (float[N,3,4,5] x) => (y) <float[4] s = {1, 1, 2, 2}> "
+		 "{ y = Upsample(x, s) }",
+		 "y float[N,3,8,10]"},
+		{"depth to space", 13,
+		 "g (float[N,12,H,5] x) => (y) { y = DepthToSpace <blocksize = 2> (x) }",
+		 "y float[N,3,2*H,10]"},
+		{"space to depth", 13,
+		 "g (float[N,3,5,4] x) => (y) { y = SpaceToDepth <blocksize = 2> (x) }",
+		 "E0703 has 5 elements along axis 2, no multiple of 2"},
+	};
+	(void)state;
+	check_rows(rows, sizeof rows / sizeof *rows);
+}
+
+static void test_sequence(void **state)
+{
+	static const row rows[] = {
+		{"lstm", 14,
+		 "g (float[S,B,3] x, float[2,20,3] w, float[2,20,5] r) => (y, h, c) "
+		 "{ y, h, c = LSTM <hidden_size = 5, direction = \"bidirectional\"> (x, w, r) }",
+		 "y float[S,2,B,5]; h float[2,B,5]; c float[2,B,5]"},
+		{"gru, batch first", 14,
+		 "g (float[B,S,3] x, float[1,15,3] w, float[1,15,5] r) => (y, h) "
+		 "{ y, h = GRU <hidden_size = 5, layout = 1> (x, w, r) }",
+		 "y float[B,S,1,5]; h float[B,1,5]"},
+		{"attention", 23,
+		 "g (float[B,S,64] q, float[B,T,32] k, float[B,T,32] v) => (y) "
+		 "{ y = Attention <q_num_heads = 8, kv_num_heads = 4> (q, k, v) }",
+		 "y float[B,S,64]"},
+		{"einsum", 12,
+		 "g (float[B,2,3] a, float[B,3,N] b) => (y, z) "
+		 "{ y = Einsum <equation = \"bij,bjk->bik\"> (a, b) z = Einsum <equation = "
+		 "\"...ij->...ji\"> (a) }",
+		 "y float[B,2,N]; z float[B,3,2]"},
+		{"einsum of no fit", 12,
+		 "g (float[2,3] a, float[4,5] b) => (y) "
+		 "{ y = Einsum <equation = \"ij,jk->ik\"> (a, b) }",
+		 "E0702 gives one letter two sizes"},
+		{"sequence", 11,
+		 "g (float[N,3] a, float[M,3] b) => (y, n) <int64 i = {0}> "
+		 "{ s = SequenceConstruct(a, b) y = SequenceAt(s, i) n = SequenceLength(s) }",
+		 "y float[?,3]; n int64"},
+		{"split and join", 11,
+		 "g (float[6,N] a) => (y) { s = SplitToSequence <axis = 0> (a) "
+		 "y = ConcatFromSequence <axis = 1> (s) }",
+		 "y float[1,?]"},
+	};
+	(void)state;
+	check_rows(rows, sizeof rows / sizeof *rows);
+}
+
+static void test_quant(void **state)
+{
+	static const row rows[] = {
+		{"quantize", 13, "g (float[N,3] x, float s) => (y) { y = QuantizeLinear(x, s) }",
+		 "y uint8[N,3]"},
+		{"quantize to int8", 13,
+		 "g (float[N,3] x, float[3] s, int8[3] z) => (y) "
+		 "{ y = QuantizeLinear(x, s, z) }",
+		 "y int8[N,3]"},
+		{"quantize to int4", 21,
+		 "g (float[N,3] x, float s) => (y) "
+		 "{ y = QuantizeLinear <output_dtype = 22> (x, s) }",
+		 "y int4[N,3]"},
+		{"quantize no fit", 13,
+		 "g (float[N,3] x, float[4] s) => (y) { y = QuantizeLinear(x, s) }",
+		 "E0703 is float[4], does not fit float[N,3]: needs one for each index of the "
+		 "axis"},
+		{"dequantize", 21,
+		 "g (uint8[N,3] x, float16 s) => (y) { y = DequantizeLinear(x, s) }",
+		 "y float16[N,3]"},
+		{"dequantize blocks", 21,
+		 "g (int4[6,3] x, float[3,3] s) => (y) "
+		 "{ y = DequantizeLinear <axis = 0, block_size = 2> (x, s) }",
+		 "y float[6,3]"},
+		{"dequantize blocks no fit", 21,
+		 "g (int4[6,3] x, float[2,3] s) => (y) "
+		 "{ y = DequantizeLinear <axis = 0, block_size = 2> (x, s) }",
+		 "E0703 needs one for each block"},
+		{"integer matmul", 10,
+		 "g (uint8[N,3] a, int8[3,4] b) => (y) { y = MatMulInteger(a, b) }",
+		 "y int32[N,4]"},
+		{"quantised conv", 10,
+		 "g (uint8[N,3,9] x, float s, uint8 z, int8[4,3,3] w, int8 wz) => (y) "
+		 "{ y = QLinearConv(x, s, z, w, s, wz, s, z) }",
+		 "y uint8[N,4,7]"},
+		{"layer normalisation", 17,
+		 "g (float16[N,3,4] x, float16[4] s) => (y, m) "
+		 "{ y, m = LayerNormalization(x, s) }",
+		 "y float16[N,3,4]; m float[N,3,1]"},
+	};
+	(void)state;
+	check_rows(rows, sizeof rows / sizeof *rows);
+}
+
 static void test_contents(void **state)
 {
 	static const row rows[] = {
@@ -615,12 +743,13 @@ static void test_one_node(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dims),     cmocka_unit_test(test_elementwise),
-		cmocka_unit_test(test_linear),   cmocka_unit_test(test_move),
-		cmocka_unit_test(test_make),     cmocka_unit_test(test_contents),
-		cmocka_unit_test(test_control),  cmocka_unit_test(test_functions),
-		cmocka_unit_test(test_stated),   cmocka_unit_test(test_fix_dim),
-		cmocka_unit_test(test_one_node),
+		cmocka_unit_test(test_dims),      cmocka_unit_test(test_elementwise),
+		cmocka_unit_test(test_linear),    cmocka_unit_test(test_move),
+		cmocka_unit_test(test_index),     cmocka_unit_test(test_sequence),
+		cmocka_unit_test(test_quant),     cmocka_unit_test(test_make),
+		cmocka_unit_test(test_contents),  cmocka_unit_test(test_control),
+		cmocka_unit_test(test_functions), cmocka_unit_test(test_stated),
+		cmocka_unit_test(test_fix_dim),   cmocka_unit_test(test_one_node),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
