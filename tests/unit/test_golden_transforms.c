@@ -60,7 +60,7 @@ static arrays open_npz(pai_arena *a, const char *name)
 
 static pai_tensor *find(arrays z, const char *id, const char *name)
 {
-	char key[128];
+	char key[256];
 	snprintf(key, sizeof key, "%s/%s", id, name);
 	for (int i = 0; i < z.n; i++)
 		if (strcmp(z.at[i]->name, key) == 0)
