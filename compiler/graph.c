@@ -135,7 +135,7 @@ pai_value *pai_graph_value(const pai_graph *g, const char *name)
 {
 	for (; g; g = g->outer) {
 		pai_value *v = pai_map_get(g->names, name);
-		if (v)
+		if (v && !v->dead)
 			return v;
 	}
 	return NULL;

@@ -286,8 +286,7 @@ static pai_status import_node(importer *im, pai_graph *g, const Onnx__NodeProto 
 	n->origin = p;
 	n->name = text(p->name);
 	n->overload = overload;
-	if (*overload && pai_model_function(im->m, n->domain, n->op_type, overload))
-		n->op = NULL;
+	n->op = pai_node_row(n);
 	n->props = props_of(im, p->n_metadata_props, p->metadata_props);
 	for (int i = 0; i < n->n_in; i++)
 		n->in[i] = read_name(im, g, p->input[i], (forward){NULL, n, i}, unmade);

@@ -283,8 +283,6 @@ static void replace(apply *a, pai_value *old, pai_value *now)
 static void bury(pai_value *v)
 {
 	v->dead = true;
-	if (pai_map_get(v->graph->names, v->name) == v)
-		pai_map_put(v->graph->names, v->name, NULL);
 	if (pai_map_get(v->graph->model->taken, v->name) == v)
 		pai_map_put(v->graph->model->taken, v->name, NULL);
 }
