@@ -54,8 +54,12 @@ static pai_status build(pai_plan *p, const pai_lowering *l)
 	if (p->options.backend == PAI_FAST)
 		pai_plan_prepare(p);
 	choose_threads(p);
-	PAI_TRY(emit_all(p));
-	return pai_plan_layout(p);
+	/* oneDNN divides the work of a primitive when it is made. */
+	int threads = omp_get_max_threads();
+	omp_set_num_threads(p->threads);
+	pai_status st = emit_all(p);
+	omp_set_num_threads(threads);
+	return st == PAI_OK ? pai_plan_layout(p) : st;
 }
 
 pai_status pai_plan_build(pai_ctx *ctx, const pai_lowering *l, const pai_frame *frame,

@@ -45,6 +45,9 @@ bool pai_slot_reuse(pai_slot *in, pai_slot *out);
 /* Threads for a step of so many multiply-adds. */
 int pai_step_threads(const pai_plan *p, double work);
 
+/* A sum over all axes but the channels: what the gradient of a bias is. */
+bool pai_unit_sums_to_channels(const pai_unit *u);
+
 typedef void (*pai_range_fn)(void *args, int64_t lo, int64_t hi, int thread);
 /* Calls fn for parts of [0, n), the same parts for the same n and threads. */
 void pai_parallel(int threads, int64_t n, pai_range_fn fn, void *args);

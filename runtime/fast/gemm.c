@@ -7,7 +7,7 @@
 typedef struct gemm_step {
 	const pai_own *own;
 	const pai_tensor *a, *b, *c, *bias, *mask, *addend, *scratch;
-	pai_gemm g;                      /* with everything but addresses */
+	pai_product g;                   /* with everything but addresses */
 	int64_t batch, a_batch, b_batch; /* strides of batches; 0: the same matrix */
 	int64_t addend_row, addend_col;  /* strides; elements */
 	int threads;
@@ -16,7 +16,7 @@ typedef struct gemm_step {
 
 typedef struct part {
 	const gemm_step *s;
-	pai_gemm g;
+	pai_product g;
 } part;
 
 static void range(void *args, int64_t lo, int64_t hi, int thread)
@@ -98,7 +98,7 @@ static pai_status by_onednn(pai_plan *p, pai_unit *u, const gemm_step *s, pai_sl
 {
 	pai_dnn_op *op;
 	pai_slot *y = u->out[0];
-	const pai_gemm *g = &s->g;
+	const pai_product *g = &s->g;
 	pai_dnn_matrix a = {g->m, g->k, s->a_batch, g->a_row, g->a_col};
 	pai_dnn_matrix b = {g->k, g->n, s->b_batch, g->b_row, g->b_col};
 	pai_dnn_matrix c = {g->m, g->n, g->m * g->n, g->n, 1};
@@ -182,14 +182,14 @@ pai_status pai_fast_gemm(pai_plan *p, pai_unit *u, bool *taken)
 	const int64_t *a = u->in[0]->tensor.dims, *b = u->in[1]->tensor.dims;
 	gemm_step *s = PAI_NEW(p->arena, gemm_step);
 	s->batch = 1;
-	s->g = (pai_gemm){.m = ta ? a[1] : a[0],
-			  .k = ta ? a[0] : a[1],
-			  .n = tb ? b[0] : b[1],
-			  .a_row = ta ? 1 : a[1],
-			  .a_col = ta ? a[1] : 1,
-			  .b_row = tb ? 1 : b[1],
-			  .b_col = tb ? b[1] : 1,
-			  .alpha = pai_node_float(u->node, "alpha", 1)};
+	s->g = (pai_product){.m = ta ? a[1] : a[0],
+			     .k = ta ? a[0] : a[1],
+			     .n = tb ? b[0] : b[1],
+			     .a_row = ta ? 1 : a[1],
+			     .a_col = ta ? a[1] : 1,
+			     .b_row = tb ? 1 : b[1],
+			     .b_col = tb ? b[1] : 1,
+			     .alpha = pai_node_float(u->node, "alpha", 1)};
 	pai_slot *in[4] = {u->in[0], u->in[1], u->n_in > 2 ? u->in[2] : NULL, NULL};
 	float beta = pai_node_float(u->node, "beta", 1);
 	if (beta == 0)
@@ -243,7 +243,7 @@ pai_status pai_fast_mat_mul(pai_plan *p, pai_unit *u, bool *taken)
 		m *= s->batch;
 		s->batch = 1;
 	}
-	s->g = (pai_gemm){
+	s->g = (pai_product){
 		.m = m, .n = n, .k = k, .a_row = k, .a_col = 1, .b_row = n, .b_col = 1, .alpha = 1};
 	pai_unit *add = following_bias(u->out[0], n, &in[2]);
 	pai_unit sum = *u;

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-typedef struct pai_gemm { /* C = act(alpha * A B + beta * C + bias) where mask > 0, else 0 */
+typedef struct pai_product { /* C = act(alpha * A B + beta * C + bias) where mask > 0, else 0 */
 	int64_t m, n, k;
 	const float *a, *b;
 	float *c;
@@ -21,7 +21,7 @@ typedef struct pai_gemm { /* C = act(alpha * A B + beta * C + bias) where mask >
 	const float *mask; /* [m, n], rows c_row apart, or NULL */
 	bool relu;
 	float *scratch; /* pai_own_gemm_scratch() floats for each thread */
-} pai_gemm;
+} pai_product;
 
 enum { PAI_GEMM_SCRATCH = 16 * 384 };
 
@@ -64,7 +64,7 @@ typedef struct pai_pool { /* pooling of channels-last images over h and w */
 typedef struct pai_own {
 	const char *name; /* as steps report it: "own:avx2" */
 	/* Rows of C from lo to hi (by_rows), or columns. */
-	void (*gemm)(const pai_gemm *g, bool by_rows, int64_t lo, int64_t hi, float *scratch);
+	void (*gemm)(const pai_product *g, bool by_rows, int64_t lo, int64_t hi, float *scratch);
 	void (*map)(pai_map_kind kind, int64_t n, const float *x, float *y, float alpha,
 		    float beta);
 	/* step 0: the same element throughout; 1: adjacent elements. */

@@ -1,0 +1,492 @@
+/* conv.c -- Conv and its two gradients, channels last.
+ *
+ * oneDNN computes where the plan has enough work to be worth starting it; else the windows are
+ * gathered into a matrix and multiplied by our own product. Either way weights are brought into the
+ * order the implementation wants, once where they are constant, and Relu is done on the sums. The
+ * gradient with respect to the weights yields that of the bias as well.
+ */
+#include "runtime/fast/fast.h"
+#include "runtime/kernels/window.h"
+#include "runtime/onednn.h"
+#include <string.h>
+
+enum { ENOUGH_WORK = 2000000 }; /* multiply-adds in a plan for which oneDNN is started */
+
+static bool uses_onednn(const pai_plan *p)
+{
+	return !p->options.no_onednn && p->work >= ENOUGH_WORK;
+}
+
+/* The convolution of a unit from its node's attributes and the shapes of its image and weights. */
+static pai_status describe(pai_plan *p, const pai_unit *u, const pai_tensor *image,
+			   const pai_tensor *weights, pai_dnn_conv *d, bool *fits)
+{
+	pai_call call = {.ctx = p->ctx, .node = u->node};
+	pai_window w;
+	int n = image->rank - 2;
+	*fits = false;
+	if (n < 1 || n > 3 || weights->rank != image->rank)
+		return PAI_OK;
+	PAI_TRY(pai_window_over(&call, n, image->dims + 2, weights->dims + 2, &w));
+	d->n_space = n;
+	d->batch = image->dims[0];
+	d->groups = pai_node_int(u->node, "group", 1);
+	d->in_channels = image->dims[1];
+	d->out_channels = weights->dims[0];
+	for (int i = 0; i < n; i++) {
+		d->in[i] = image->dims[i + 2];
+		d->out[i] = w.grid[i];
+		d->kernel[i] = weights->dims[i + 2];
+		d->stride[i] = w.stride[i];
+		d->dilation[i] = w.dilation[i];
+		d->pad_begin[i] = w.begin[i];
+		d->pad_end[i] = w.end[i];
+		/* The end pad may be more than the windows need; oneDNN wants the exact one. */
+		int64_t extent = (d->kernel[i] - 1) * d->dilation[i] + 1;
+		d->pad_end[i] =
+			(d->out[i] - 1) * d->stride[i] + extent - d->in[i] - d->pad_begin[i];
+	}
+	*fits = d->batch > 0 && d->in_channels > 0 && d->out_channels > 0 &&
+		d->in_channels == weights->dims[1] * d->groups && d->out_channels % d->groups == 0;
+	for (int i = 0; i < n; i++)
+		*fits &= d->in[i] > 0 && d->out[i] > 0 && d->kernel[i] > 0;
+	return PAI_OK;
+}
+
+static double work_of(const pai_dnn_conv *d)
+{
+	double n = (double)d->batch * (double)d->in_channels * (double)d->out_channels /
+		   (double)d->groups;
+	for (int i = 0; i < d->n_space; i++)
+		n *= (double)d->out[i] * (double)d->kernel[i];
+	return n;
+}
+
+/* ---- by oneDNN ---- */
+
+/* The weights in the format of the primitive: made now where they are constant. */
+static pai_status weights_for(pai_plan *p, pai_dnn_op *op, pai_slot *w, pai_slot **out)
+{
+	pai_dnn_op *reorder;
+	PAI_TRY(pai_dnn_weights_new(p, op, false, &reorder));
+	*out = w;
+	if (!reorder)
+		return PAI_OK;
+	bool constant = w->place == PAI_IN_CONST;
+	size_t nbytes = pai_dnn_bytes(op, PAI_DNN_WEIGHTS),
+	       room = pai_dnn_bytes(reorder, PAI_DNN_SCRATCH);
+	pai_slot *to[] = {pai_slot_temp(p, nbytes), room ? pai_slot_temp(p, room) : NULL};
+	*out = to[0];
+	pai_dnn_bind(reorder, PAI_DNN_SRC, &w->tensor);
+	pai_dnn_bind(reorder, PAI_DNN_DST, &to[0]->tensor);
+	if (room)
+		pai_dnn_bind(reorder, PAI_DNN_SCRATCH, &to[1]->tensor);
+	if (constant) {
+		to[0]->place = PAI_IN_CONST;
+		to[0]->tensor.data = pai_arena_bulk(p->arena, nbytes);
+		if (room)
+			to[1]->tensor.data = pai_run_scratch(&p->run, room);
+		if (!to[0]->tensor.data || (room && !to[1]->tensor.data))
+			return pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(),
+					"no memory for weights");
+		return pai_dnn_run(reorder, &p->run);
+	}
+	pai_step_info info = {.name = "reorder weights",
+			      .impl = pai_dnn_impl(reorder),
+			      .bytes = 2.0 * (double)nbytes};
+	pai_plan_emit(p, (pai_step){pai_dnn_run, reorder}, info, 1, &w, 2, to);
+	return PAI_OK;
+}
+
+static pai_slot *scratch_for(pai_plan *p, pai_dnn_op *op)
+{
+	size_t n = pai_dnn_bytes(op, PAI_DNN_SCRATCH);
+	pai_slot *s = n ? pai_slot_temp(p, n) : NULL;
+	if (s)
+		pai_dnn_bind(op, PAI_DNN_SCRATCH, &s->tensor);
+	return s;
+}
+
+/* ---- by our own product ---- */
+
+typedef struct conv_step {
+	const pai_own *own;
+	pai_dnn_conv d;
+	const pai_tensor *x, *weights, *bias, *y, *columns, *packed, *scratch;
+	int64_t k, places; /* elements of a window; windows of an image */
+	bool constant;     /* the packed weights are there already */
+	int threads;
+} conv_step;
+
+/* Windows of one image [places, kernel..., channels] from channels-last contents. */
+static void gather(const pai_dnn_conv *d, const float *x, float *to)
+{
+	int64_t c = d->in_channels, kh = d->n_space > 1 ? d->kernel[0] : 1;
+	int last = d->n_space - 1;
+	int64_t h = d->n_space > 1 ? d->in[0] : 1, w = d->in[last], kw = d->kernel[last];
+	int64_t oh = d->n_space > 1 ? d->out[0] : 1, ow = d->out[last];
+	for (int64_t p = 0; p < oh; p++)
+		for (int64_t q = 0; q < ow; q++)
+			for (int64_t i = 0; i < kh; i++)
+				for (int64_t j = 0; j < kw; j++, to += c) {
+					int64_t r = d->n_space > 1 ? p * d->stride[0] +
+									     i * d->dilation[0] -
+									     d->pad_begin[0]
+								   : 0;
+					int64_t s = q * d->stride[last] + j * d->dilation[last] -
+						    d->pad_begin[last];
+					bool in = r >= 0 && r < h && s >= 0 && s < w;
+					const float *at = x + (r * w + s) * c;
+					for (int64_t e = 0; e < c; e++)
+						to[e] = in ? at[e] : 0;
+				}
+}
+
+/* The adjoint: adds windows back into an image. */
+static void scatter(const pai_dnn_conv *d, const float *from, float *x)
+{
+	int64_t c = d->in_channels, kh = d->n_space > 1 ? d->kernel[0] : 1;
+	int last = d->n_space - 1;
+	int64_t h = d->n_space > 1 ? d->in[0] : 1, w = d->in[last], kw = d->kernel[last];
+	int64_t oh = d->n_space > 1 ? d->out[0] : 1, ow = d->out[last];
+	memset(x, 0, sizeof *x * (size_t)(h * w * c));
+	for (int64_t p = 0; p < oh; p++)
+		for (int64_t q = 0; q < ow; q++)
+			for (int64_t i = 0; i < kh; i++)
+				for (int64_t j = 0; j < kw; j++, from += c) {
+					int64_t r = d->n_space > 1 ? p * d->stride[0] +
+									     i * d->dilation[0] -
+									     d->pad_begin[0]
+								   : 0;
+					int64_t s = q * d->stride[last] + j * d->dilation[last] -
+						    d->pad_begin[last];
+					if (r < 0 || r >= h || s < 0 || s >= w)
+						continue;
+					float *at = x + (r * w + s) * c;
+					for (int64_t e = 0; e < c; e++)
+						at[e] += from[e];
+				}
+}
+
+/* [O, C, kernel] <-> [kernel, C, O] */
+static void pack(const conv_step *s, const float *w, float *to)
+{
+	int64_t o = s->d.out_channels, c = s->d.in_channels, area = s->k / c;
+	for (int64_t a = 0; a < area; a++)
+		for (int64_t i = 0; i < c; i++)
+			for (int64_t f = 0; f < o; f++)
+				to[(a * c + i) * o + f] = w[(f * c + i) * area + a];
+}
+
+static void unpack(const conv_step *s, const float *from, float *w)
+{
+	int64_t o = s->d.out_channels, c = s->d.in_channels, area = s->k / c;
+	for (int64_t f = 0; f < o; f++)
+		for (int64_t i = 0; i < c; i++)
+			for (int64_t a = 0; a < area; a++)
+				w[(f * c + i) * area + a] = from[(a * c + i) * o + f];
+}
+
+static void forward_images(void *args, int64_t lo, int64_t hi, int thread)
+{
+	const conv_step *s = args;
+	float *columns = (float *)s->columns->data + thread * s->places * s->k;
+	int64_t image = s->x->dims ? pai_tensor_nelem(s->x) / s->d.batch : 0, o = s->d.out_channels;
+	for (int64_t i = lo; i < hi; i++) {
+		gather(&s->d, (const float *)s->x->data + i * image, columns);
+		pai_product g = {.m = s->places,
+				 .n = o,
+				 .k = s->k,
+				 .a = columns,
+				 .a_row = s->k,
+				 .a_col = 1,
+				 .b = s->packed->data,
+				 .b_row = o,
+				 .b_col = 1,
+				 .c = (float *)s->y->data + i * s->places * o,
+				 .c_row = o,
+				 .alpha = 1,
+				 .bias = s->bias ? s->bias->data : NULL,
+				 .relu = s->d.relu};
+		s->own->gemm(&g, true, 0, g.m,
+			     (float *)s->scratch->data + thread * PAI_GEMM_SCRATCH);
+	}
+}
+
+static pai_status run_forward(void *args, pai_run *run)
+{
+	conv_step *s = args;
+	(void)run;
+	if (!s->constant)
+		pack(s, s->weights->data, s->packed->data);
+	pai_parallel(s->threads, s->d.batch, forward_images, s);
+	return PAI_OK;
+}
+
+static void backward_images(void *args, int64_t lo, int64_t hi, int thread)
+{
+	const conv_step *s = args;
+	float *columns = (float *)s->columns->data + thread * s->places * s->k;
+	int64_t image = pai_tensor_nelem(s->x) / s->d.batch, o = s->d.out_channels;
+	for (int64_t i = lo; i < hi; i++) {
+		pai_product g = {.m = s->places,
+				 .n = s->k,
+				 .k = o,
+				 .a = (const float *)s->y->data + i * s->places * o,
+				 .a_row = o,
+				 .a_col = 1,
+				 .b = s->packed->data,
+				 .b_row = 1,
+				 .b_col = o,
+				 .c = columns,
+				 .c_row = s->k,
+				 .alpha = 1};
+		s->own->gemm(&g, true, 0, g.m,
+			     (float *)s->scratch->data + thread * PAI_GEMM_SCRATCH);
+		scatter(&s->d, columns, (float *)s->x->data + i * image);
+	}
+}
+
+static pai_status run_backward(void *args, pai_run *run)
+{
+	conv_step *s = args;
+	(void)run;
+	if (!s->constant)
+		pack(s, s->weights->data, s->packed->data);
+	pai_parallel(s->threads, s->d.batch, backward_images, s);
+	return PAI_OK;
+}
+
+/* Images one after another, so that the sums do not depend on the number of threads. */
+static pai_status run_weights(void *args, pai_run *run)
+{
+	conv_step *s = args;
+	int64_t image = pai_tensor_nelem(s->x) / s->d.batch, o = s->d.out_channels;
+	(void)run;
+	for (int64_t i = 0; i < s->d.batch; i++) {
+		gather(&s->d, (const float *)s->x->data + i * image, s->columns->data);
+		pai_product g = {.m = s->k,
+				 .n = o,
+				 .k = s->places,
+				 .a = s->columns->data,
+				 .a_row = 1,
+				 .a_col = s->k,
+				 .b = (const float *)s->y->data + i * s->places * o,
+				 .b_row = o,
+				 .b_col = 1,
+				 .c = s->packed->data,
+				 .c_row = o,
+				 .alpha = 1,
+				 .beta = i > 0};
+		s->own->gemm(&g, true, 0, g.m, s->scratch->data);
+	}
+	unpack(s, s->packed->data, s->weights->data);
+	if (s->bias)
+		s->own->sum_rows(s->d.batch * s->places, o, s->y->data, o, s->bias->data);
+	return PAI_OK;
+}
+
+/* x and y are the image and grid of the convolution, whichever way it is computed. */
+static pai_status emit_own(pai_plan *p, const pai_unit *u, const pai_dnn_conv *d, pai_slot *x,
+			   pai_slot *w, pai_slot *bias, pai_slot *y, const char *name)
+{
+	static const pai_step_fn fns[] = {run_forward, run_backward, run_weights};
+	conv_step *s = PAI_NEW(p->arena, conv_step);
+	*s = (conv_step){.own = p->own,
+			 .d = *d,
+			 .x = &x->tensor,
+			 .weights = &w->tensor,
+			 .bias = bias ? &bias->tensor : NULL,
+			 .y = &y->tensor,
+			 .k = d->in_channels,
+			 .places = 1};
+	for (int i = 0; i < d->n_space; i++) {
+		s->k *= d->kernel[i];
+		s->places *= d->out[i];
+	}
+	s->threads = d->kind == PAI_DNN_BACKWARD_WEIGHTS ? 1 : pai_step_threads(p, work_of(d));
+	size_t columns = sizeof(float) * (size_t)(s->threads * s->places * s->k);
+	pai_slot *packed = pai_slot_temp(p, w->tensor.nbytes), *col = pai_slot_temp(p, columns);
+	pai_slot *scratch = pai_slot_temp(p, sizeof(float) * (size_t)s->threads * PAI_GEMM_SCRATCH);
+	s->packed = &packed->tensor;
+	s->columns = &col->tensor;
+	s->scratch = &scratch->tensor;
+	s->constant = w->place == PAI_IN_CONST && d->kind != PAI_DNN_BACKWARD_WEIGHTS;
+	if (s->constant) {
+		packed->place = PAI_IN_CONST;
+		packed->tensor.data = pai_arena_bulk(p->arena, w->tensor.nbytes);
+		if (!packed->tensor.data)
+			return pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(),
+					"no memory for weights");
+		pack(s, w->tensor.data, packed->tensor.data);
+	}
+	pai_step_info info = {
+		.node = u->node, .name = name, .impl = p->own->name, .flops = 2 * work_of(d)};
+	pai_slot *in[3], *out[5];
+	int n_in = 0, n_out = 0;
+	out[n_out++] = packed;
+	out[n_out++] = col;
+	out[n_out++] = scratch;
+	bool writes[] = {d->kind == PAI_DNN_BACKWARD_DATA, d->kind == PAI_DNN_BACKWARD_WEIGHTS,
+			 d->kind == PAI_DNN_FORWARD};
+	pai_slot *of[] = {x, w, y};
+	for (int i = 0; i < 3; i++)
+		*(writes[i] ? &out[n_out++] : &in[n_in++]) = of[i];
+	if (bias && writes[1])
+		out[n_out++] = bias;
+	pai_slot *all_in[4] = {in[0], in[1], bias && !writes[1] ? bias : NULL};
+	pai_plan_emit(p, (pai_step){fns[d->kind], s}, info, 3, all_in, n_out, out);
+	return PAI_OK;
+}
+
+static bool own_can(const pai_dnn_conv *d)
+{
+	return d->groups == 1 && d->n_space <= 2;
+}
+
+/* ---- the builders ---- */
+
+pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
+{
+	pai_dnn_conv d = {.kind = PAI_DNN_FORWARD};
+	bool fits;
+	if (!pai_unit_is(u, PAI_FLOAT))
+		return PAI_OK;
+	PAI_TRY(describe(p, u, &u->in[0]->tensor, &u->in[1]->tensor, &d, &fits));
+	if (!fits)
+		return PAI_OK;
+	pai_slot *bias = u->n_in > 2 ? u->in[2] : NULL, *y = u->out[0];
+	pai_unit *relu = pai_slot_only_reader(y);
+	if (!relu || !pai_node_is(relu->node, "Relu") || !pai_unit_is(relu, PAI_FLOAT))
+		relu = NULL;
+	d.bias = bias != NULL;
+	d.relu = relu != NULL;
+	pai_dnn_op *op = NULL;
+	if (uses_onednn(p))
+		PAI_TRY(pai_dnn_conv_new(p, &d, &op));
+	if (!op && !own_can(&d))
+		return PAI_OK;
+	const char *name = relu ? "Conv+Relu" : "Conv";
+	if (relu) {
+		relu->dead = true;
+		y = relu->out[0];
+	}
+	pai_slot *x = pai_slot_in(p, u->in[0], true), *to = pai_slot_out(p, y, true);
+	*taken = true;
+	if (op) {
+		pai_slot *w;
+		PAI_TRY(weights_for(p, op, u->in[1], &w));
+		pai_dnn_bind(op, PAI_DNN_SRC, &x->tensor);
+		pai_dnn_bind(op, PAI_DNN_WEIGHTS, &w->tensor);
+		pai_dnn_bind(op, PAI_DNN_DST, &to->tensor);
+		if (bias)
+			pai_dnn_bind(op, PAI_DNN_BIAS, &bias->tensor);
+		pai_step_info info = {.node = u->node,
+				      .name = name,
+				      .impl = pai_dnn_impl(op),
+				      .flops = 2 * work_of(&d)};
+		pai_slot *in[] = {x, w, bias}, *out[] = {to, scratch_for(p, op)};
+		pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, 3, in, 2, out);
+	} else {
+		PAI_TRY(emit_own(p, u, &d, x, u->in[1], bias, to, name));
+	}
+	pai_slot_done(p, y, to);
+	return PAI_OK;
+}
+
+pai_status pai_fast_conv_grad_x(pai_plan *p, pai_unit *u, bool *taken)
+{
+	pai_dnn_conv d = {.kind = PAI_DNN_BACKWARD_DATA};
+	pai_slot *dy = u->in[0], *w = u->in[1], *dx = u->out[0];
+	bool fits;
+	if (u->dynamic || dy->place == PAI_IN_BUFFER || w->place == PAI_IN_BUFFER ||
+	    dy->tensor.dtype != PAI_FLOAT)
+		return PAI_OK;
+	PAI_TRY(describe(p, u, &dx->tensor, &w->tensor, &d, &fits));
+	pai_dnn_op *op = NULL;
+	if (fits && uses_onednn(p))
+		PAI_TRY(pai_dnn_conv_new(p, &d, &op));
+	if (!fits || (!op && !own_can(&d)))
+		return PAI_OK;
+	*taken = true;
+	dy = pai_slot_in(p, dy, true);
+	pai_slot *to = pai_slot_out(p, dx, true);
+	if (op) {
+		PAI_TRY(weights_for(p, op, w, &w));
+		pai_dnn_bind(op, PAI_DNN_DST, &dy->tensor);
+		pai_dnn_bind(op, PAI_DNN_WEIGHTS, &w->tensor);
+		pai_dnn_bind(op, PAI_DNN_SRC, &to->tensor);
+		pai_step_info info = {.node = u->node,
+				      .name = "ConvGradX",
+				      .impl = pai_dnn_impl(op),
+				      .flops = 2 * work_of(&d)};
+		pai_slot *in[] = {dy, w}, *out[] = {to, scratch_for(p, op)};
+		pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, 2, in, 2, out);
+	} else {
+		PAI_TRY(emit_own(p, u, &d, to, w, NULL, dy, "ConvGradX"));
+	}
+	pai_slot_done(p, dx, to);
+	return PAI_OK;
+}
+
+/* The sum of dY over all but channels, taken elsewhere in the plan: the gradient of the bias. */
+static pai_unit *bias_sum(pai_plan *p, const pai_slot *dy)
+{
+	for (int i = 0; i < p->units.n; i++) {
+		pai_unit *u = p->units.at[i];
+		if (u->dead || u->dynamic || !u->n_in || u->in[0] != dy || !u->out[0] ||
+		    !pai_unit_sums_to_channels(u))
+			continue;
+		return u;
+	}
+	return NULL;
+}
+
+pai_status pai_fast_conv_grad_w(pai_plan *p, pai_unit *u, bool *taken)
+{
+	pai_dnn_conv d = {.kind = PAI_DNN_BACKWARD_WEIGHTS};
+	pai_slot *dy = u->in[0], *x = u->in[1], *dw = u->out[0];
+	bool fits;
+	if (u->dynamic || dy->place == PAI_IN_BUFFER || x->place == PAI_IN_BUFFER ||
+	    dy->tensor.dtype != PAI_FLOAT)
+		return PAI_OK;
+	PAI_TRY(describe(p, u, &x->tensor, &dw->tensor, &d, &fits));
+	if (!fits)
+		return PAI_OK;
+	pai_unit *sum = bias_sum(p, dy);
+	pai_slot *bias = sum && sum->out[0]->first < 0 ? sum->out[0] : NULL;
+	d.bias = bias != NULL;
+	pai_dnn_op *op = NULL;
+	if (uses_onednn(p))
+		PAI_TRY(pai_dnn_conv_new(p, &d, &op));
+	if (!op && !own_can(&d))
+		return PAI_OK;
+	*taken = true;
+	if (bias)
+		sum->dead = true;
+	const char *name = bias ? "ConvGradW+bias" : "ConvGradW";
+	dy = pai_slot_in(p, dy, true);
+	x = pai_slot_in(p, x, true);
+	if (!op)
+		return emit_own(p, u, &d, x, dw, bias, dy, name);
+	pai_dnn_op *back;
+	PAI_TRY(pai_dnn_weights_new(p, op, true, &back));
+	pai_slot *made = back ? pai_slot_temp(p, pai_dnn_bytes(op, PAI_DNN_WEIGHTS)) : dw;
+	pai_dnn_bind(op, PAI_DNN_DST, &dy->tensor);
+	pai_dnn_bind(op, PAI_DNN_SRC, &x->tensor);
+	pai_dnn_bind(op, PAI_DNN_WEIGHTS, &made->tensor);
+	if (bias)
+		pai_dnn_bind(op, PAI_DNN_BIAS, &bias->tensor);
+	pai_step_info info = {
+		.node = u->node, .name = name, .impl = pai_dnn_impl(op), .flops = 2 * work_of(&d)};
+	pai_slot *in[] = {dy, x}, *out[] = {made, scratch_for(p, op), bias};
+	pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, 2, in, 3, out);
+	if (!back)
+		return PAI_OK;
+	pai_slot *to[] = {dw, scratch_for(p, back)};
+	pai_dnn_bind(back, PAI_DNN_SRC, &made->tensor);
+	pai_dnn_bind(back, PAI_DNN_DST, &dw->tensor);
+	info = (pai_step_info){.name = "reorder weights", .impl = pai_dnn_impl(back)};
+	pai_plan_emit(p, (pai_step){pai_dnn_run, back}, info, 1, &made, 2, to);
+	return PAI_OK;
+}
