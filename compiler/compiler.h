@@ -612,7 +612,8 @@ typedef struct pai_write_options {
 	pai_external_mode external;
 	const char *external_name; /* NULL: <output name>.<checksum>.data, so that a crash
 				    * between the two files leaves a whole pair */
-	bool text;                 /* the text form; set by the .onnxtxt extension as well */
+	bool text;                 /* the text form; set by the .onnxtxt extension as well, and for
+					   * standard output by a model that was read as text */
 } pai_write_options;
 
 /* An unchanged model (epoch 0, same form, KEEP) is written byte for byte as it was read. */

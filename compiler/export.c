@@ -140,7 +140,8 @@ pai_status pai_model_write(const pai_model *m, const char *path, const pai_write
 	static const pai_write_options defaults = {.external = PAI_EXTERNAL_KEEP};
 	if (!o)
 		o = &defaults;
-	if (o->text || has_extension(path, ".onnxtxt"))
+	bool as_read = m->text && strcmp(path, "-") == 0;
+	if (o->text || as_read || has_extension(path, ".onnxtxt"))
 		return write_text(m, path, o);
 	bool unchanged = m->epoch == 0 && m->source.data && !m->text;
 	if (!unchanged || o->external == PAI_EXTERNAL_FILE)
