@@ -147,12 +147,12 @@ static pai_status add_function(pai_pass_run *r, pai_patch *out, const pai_node *
 {
 	state *s = r->state;
 	pai_model *m = n->graph->model;
-	if (s->opset < 13) {
+	if (s->opset < PAI_BODY_OPSET) {
 		if (!s->warned)
 			pai_warn(r->ctx, PAI_E_transform_no_body, pai_at_nothing(),
-				 "opset %d is older than 13: transform nodes run here, not "
+				 "opset %d is older than %d: transform nodes run here, not "
 				 "elsewhere",
-				 (int)s->opset);
+				 (int)s->opset, PAI_BODY_OPSET);
 		s->warned = true;
 		return PAI_OK;
 	}
@@ -333,7 +333,7 @@ static pai_status begin(pai_pass_run *r, pai_model *m)
 	PAI_TRY(pai_graph_walk(m->graph, note_compat, s));
 	r->state = s;
 	pai_model_import(m, PAI_DOMAIN_TRANSFORM, 1);
-	if (m->ir_version < 8 && s->opset >= 13) { /* functions came with IR 8 */
+	if (m->ir_version < 8 && s->opset >= PAI_BODY_OPSET) { /* functions came with IR 8 */
 		pai_prop_set(m->arena, &m->props, PAI_PROP_IR_VERSION,
 			     pai_arena_printf(m->arena, "%d", (int)m->ir_version));
 		m->ir_version = 8;

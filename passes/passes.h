@@ -125,8 +125,8 @@ typedef struct pai_transform { /* from transforms.def */
 PAI_API const pai_transform *pai_transform_get(int i); /* NULL at the end */
 PAI_API const pai_transform *pai_transform_find(const char *rule_name);
 PAI_API const pai_transform *pai_transform_of(const pai_node *n); /* NULL: not a transform */
-/* The model-local function that other runtimes execute, for a graph of the given opset (13 or
- * newer); it belongs to the model. */
+/* The model-local function that other runtimes execute, for a graph of the given opset
+ * (PAI_BODY_OPSET or newer); it belongs to the model. */
 PAI_MUST_USE pai_status pai_transform_function(pai_model *m, const pai_transform *t, bool rockpool,
 					       int64_t opset, pai_function **out);
 /* After the last transform node is gone: drops functions of domain pai that nothing calls, the

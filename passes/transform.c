@@ -42,7 +42,7 @@ pai_status pai_transform_function(pai_model *m, const pai_transform *t, bool roc
 {
 	const char *text = pai_arena_printf(
 		m->arena, "<domain: \"" PAI_DOMAIN_TRANSFORM "\", opset_import: [\"\" : %d]> %s",
-		opset > 21 ? 21 : (int)opset, rockpool ? t->body->rockpool : t->body->none);
+		(int)opset, rockpool ? t->body->rockpool : t->body->none);
 	return pai_text_parse_function(m->ctx, m, text, out);
 }
 

@@ -51,8 +51,10 @@ typedef struct pai_kernel {
 PAI_API const pai_kernel *pai_op_kernel(const pai_op *op); /* NULL: none */
 
 /* A transform written as a function: "Name <attributes> (inputs) => (Y) {...}" in ONNX's textual
- * syntax, standard operators only, valid in opsets 13 to 21. One text for each value of the
- * attribute compat. The kernel is what executes here; the body is what other runtimes execute. */
+ * syntax, standard operators only, valid in every opset from PAI_BODY_OPSET. One text for each
+ * value of the attribute compat. The kernel is what executes here; the body is what other runtimes
+ * execute. */
+#define PAI_BODY_OPSET 12
 typedef struct pai_body {
 	const char *none, *rockpool;
 } pai_body;
@@ -322,11 +324,11 @@ PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
 
 /* ---- initializers.c: contents of weights that a model leaves to us ---- */
 
-/* Gives contents to what the metadata of the graph names: "pai.init.<initialiser or input>" is one of
- * zeros, ones, he_normal, he_uniform, xavier_normal, xavier_uniform, lecun_normal, lecun_uniform. An
- * input becomes an initialiser; the entries go. Fans are those of the first reader (Conv,
- * ConvTranspose, Gemm, MatMul); drawn from (seed, name), element by element, so the same on any
- * machine. Types must be known. */
+/* Gives contents to what the metadata of the graph names: "pai.init.<initialiser or input>" is one
+ * of zeros, ones, he_normal, he_uniform, xavier_normal, xavier_uniform, lecun_normal,
+ * lecun_uniform. An input becomes an initialiser; the entries go. Fans are those of the first
+ * reader (Conv, ConvTranspose, Gemm, MatMul); drawn from (seed, name), element by element, so the
+ * same on any machine. Types must be known. */
 PAI_API PAI_MUST_USE pai_status pai_model_initialize(pai_model *m);
 
 /* ---- forms.c: from how a model infers to how it trains ---- */
@@ -378,8 +380,8 @@ typedef struct pai_session_options {
 } pai_session_options;
 
 /* The model is not changed; pai_session_store writes the weights back. A factor of the learning
- * rate of a tensor stands in the metadata of the graph: key "pai.lr.<initialiser>". `m` must outlive
- * the session. */
+ * rate of a tensor stands in the metadata of the graph: key "pai.lr.<initialiser>". `m` must
+ * outlive the session. */
 PAI_API PAI_MUST_USE pai_status pai_session_new(pai_ctx *ctx, const pai_model *m,
 						const pai_session_options *o, pai_session **out);
 PAI_API void pai_session_free(pai_session *s);
@@ -466,9 +468,9 @@ typedef struct pai_train_options {
 	pai_session_options session;
 	const pai_dataset *data, *val; /* val may be NULL */
 	const char *label;             /* field of the labels; NULL: "label", else "labels" */
-	int epochs;     /* 0: by steps */
-	uint64_t steps; /* at most; 0: by epochs */
-	int batch;      /* 0: what the model fixes, else 32 */
+	int epochs;                    /* 0: by steps */
+	uint64_t steps;                /* at most; 0: by epochs */
+	int batch;                     /* 0: what the model fixes, else 32 */
 	bool shuffle, drop_last;
 	const char *run_dir, *log_steps; /* NULL: none */
 	void (*progress)(void *payload, const pai_train_progress *p);
@@ -481,8 +483,8 @@ typedef struct pai_train_result {
 	double loss, val_loss, val_accuracy, best_accuracy, seconds;
 } pai_train_result;
 
-/* Trains the model in place (its weights), after pai_model_initialize. NUMERIC on a NaN loss: the weights of the last good
- * epoch are kept in the model, and in the run folder when there is one. */
+/* Trains the model in place (its weights), after pai_model_initialize. NUMERIC on a NaN loss: the
+ * weights of the last good epoch are kept in the model, and in the run folder when there is one. */
 PAI_API PAI_MUST_USE pai_status pai_train(pai_ctx *ctx, pai_model *m, const pai_train_options *o,
 					  pai_train_result *out);
 /* Mean loss and accuracy (argmax over axis 1) of a model over a data set. */

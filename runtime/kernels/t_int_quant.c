@@ -165,7 +165,7 @@ pai_status pai_grad_int_quant(pai_grad *g, const pai_node *n, pai_value *const *
 	return PAI_OK;
 }
 
-/* In standard operators, opset 13 to 21; the same formulas, bit for bit on finite input. */
+/* In standard operators, opset 12 and later; the same formulas, bit for bit on finite input. */
 #define NUMBERS                                                                         \
 	"zero = Constant <value = double {0.0}> () "                                    \
 	"one = Constant <value = double {1.0}> () "                                     \

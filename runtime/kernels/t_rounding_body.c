@@ -1,5 +1,5 @@
-/* t_rounding_body.c -- DeterministicRounding and StochasticRounding in standard operators, opset 13
- * to 21, so that any runtime executes a model that still has them. Each text is the formula of
+/* t_rounding_body.c -- DeterministicRounding and StochasticRounding in standard operators, opset 12
+ * and later, so that any runtime executes a model that still has them. Each text is the formula of
  * t_rounding.c, bit for bit on input of magnitude up to 3.4e38; it does not know the optional range
  * inputs, and it needs U. Every attribute must stand on the node: a reference to a missing one has
  * no value.
