@@ -226,13 +226,21 @@ static pai_status run(pai_grad *g, int n_of, pai_value *const *of, pai_value *co
 pai_status pai_autodiff(pai_model *m, int n_of, pai_value *const *of, pai_value *const *upstream,
 			int n_wrt, pai_value *const *wrt, pai_value **out)
 {
-	PAI_TRY(pai_inline_calls(m));
+	pai_grad g = {.ctx = m->ctx, .graph = m->graph, .scratch = pai_arena_new(m->ctx)};
+	int n = 2 * n_of + n_wrt;
+	pai_value **held = PAI_NEWS(g.scratch, pai_value *, n + 1);
+	pai_copy(held, of, sizeof *of * (size_t)n_of);
+	if (upstream)
+		pai_copy(held + n_of, upstream, sizeof *of * (size_t)n_of);
+	pai_copy(held + 2 * n_of, wrt, sizeof *wrt * (size_t)n_wrt);
+	pai_status status = pai_inline_calls(m, n, held);
 	/* New nodes are of the newest versions; existing ones keep the rows they have. */
 	pai_model_import(m, "", PAI_ONNX_OPSET);
 	pai_model_import(m, PAI_DOMAIN_INTERNAL, 1);
-	pai_grad g = {.ctx = m->ctx, .graph = m->graph, .patch = pai_patch_new(m->graph)};
-	g.scratch = pai_arena_new(m->ctx);
-	pai_status status = run(&g, n_of, of, upstream, n_wrt, wrt, out);
+	g.patch = pai_patch_new(m->graph);
+	if (status == PAI_OK)
+		status = run(&g, n_of, held, upstream ? held + n_of : NULL, n_wrt, held + 2 * n_of,
+			     out);
 	pai_arena_free(g.scratch);
 	return status;
 }

@@ -155,7 +155,7 @@ static void copy_subgraphs(const inliner *in, pai_node *n, pai_graph *around, co
 	}
 }
 
-void pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f)
+pai_value **pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f)
 {
 	pai_graph *g = call->graph;
 	inliner in = {g->model, call, f};
@@ -180,26 +180,42 @@ void pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai
 			if (old->out[k])
 				s.now[old->out[k]->id] = n->out[k];
 	}
+	pai_value **results = PAI_NEWS(scratch, pai_value *, call->n_out + 1);
 	for (int i = 0; i < call->n_out && i < body->outputs.n; i++) {
 		if (!call->out[i])
 			continue;
 		pai_value *v = s.now[body->outputs.at[i]->id];
 		if (v && v->id >= 0) /* handed through: an output must have a producer */
 			v = PAI_OP1(p, "Identity", body->outputs.at[i]->name, v);
-		if (v)
-			pai_patch_replace(p, call->out[i], v);
+		if (!v)
+			continue;
+		pai_patch_replace(p, call->out[i], v);
+		results[i] = v;
 	}
 	pai_patch_erase(p, call);
+	return results;
 }
 
-static pai_status inline_round(pai_model *m, pai_arena *scratch, int *applied)
+/* Whoever holds an output of the call holds what replaces it. */
+static void keep_track(const pai_node *call, pai_value *const *results, int n, pai_value **held)
+{
+	for (int i = 0; i < n; i++)
+		for (int k = 0; k < call->n_out; k++)
+			if (held[i] && held[i] == call->out[k] && results[k]) {
+				held[i] = results[k];
+				break;
+			}
+}
+
+static pai_status inline_round(pai_model *m, pai_arena *scratch, int n_held, pai_value **held,
+			       int *applied)
 {
 	pai_patch *p = pai_patch_new(m->graph);
 	for (int i = 0; i < m->graph->nodes.n; i++) {
 		pai_node *n = m->graph->nodes.at[i];
 		const pai_function *f = called(n);
 		if (f && !has_subgraphs(f))
-			pai_inline_call(p, scratch, n, f);
+			keep_track(n, pai_inline_call(p, scratch, n, f), n_held, held);
 	}
 	pai_applied done;
 	PAI_TRY(pai_patch_apply(p, -1, &done));
@@ -207,12 +223,12 @@ static pai_status inline_round(pai_model *m, pai_arena *scratch, int *applied)
 	return PAI_OK;
 }
 
-pai_status pai_inline_calls(pai_model *m)
+pai_status pai_inline_calls(pai_model *m, int n_held, pai_value **held)
 {
 	for (uint64_t depth = 0;; depth++) {
 		pai_arena *scratch = pai_arena_new(m->ctx);
 		int applied = 0;
-		pai_status status = inline_round(m, scratch, &applied);
+		pai_status status = inline_round(m, scratch, n_held, held, &applied);
 		pai_arena_free(scratch);
 		PAI_TRY(status);
 		if (!applied)

@@ -219,10 +219,13 @@ PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *
 					     pai_value *const *upstream, int n_wrt,
 					     pai_value *const *wrt, pai_value **out);
 
-/* Replaces calls of model-local functions in the main graph by their bodies. */
-PAI_MUST_USE pai_status pai_inline_calls(pai_model *m);
-/* Proposes the body of f, attributes bound and subgraphs copied, in place of the call. */
-void pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f);
+/* Replaces calls of model-local functions in the main graph by their bodies. An element of held[]
+ * that is an output of a call becomes the value that replaces it. */
+PAI_MUST_USE pai_status pai_inline_calls(pai_model *m, int n_held, pai_value **held);
+/* Proposes the body of f, attributes bound and subgraphs copied, in place of the call; gives what
+ * replaces each output (NULL: nothing), in scratch. */
+pai_value **pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call,
+			    const pai_function *f);
 
 /* ---- readers.def, data.c: data sets ---- */
 
