@@ -118,6 +118,8 @@ pai_model *pai_model_clone(const pai_model *from)
 	pai_model *m = pai_arena_dup(a, from, sizeof *m);
 	m->arena = a;
 	m->taken = pai_map_new(a);
+	m->called = NULL;
+	m->n_called = 0;
 	m->functions.at = NULL;
 	m->functions.n = m->functions.cap = 0;
 	m->props = props_copy(a, from->props);

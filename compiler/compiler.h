@@ -462,6 +462,9 @@ struct pai_model {
 	uint64_t epoch;    /* 0: as read; counts what patches changed */
 	int next_node_id;
 	pai_map *taken;    /* names in use in any graph of the model */
+	pai_map *called;   /* functions by name: the first n_called of them, the last of which is */
+	pai_function *last_called;
+	int n_called;
 	pai_file source;   /* the mapped file; data NULL: none */
 	bool text;         /* was read from the text form */
 	const void *origin;

@@ -62,17 +62,48 @@ void pai_model_import(pai_model *m, const char *domain, int64_t version)
 	m->opsets = more;
 }
 
+/* What a function is found by. Names that hold the separator may clash; a hit is compared. */
+static const char *function_key(pai_arena *a, const char *domain, const char *name,
+				const char *overload, char *buffer, size_t size)
+{
+	domain = plain_domain(domain);
+	int n = snprintf(buffer, size, "%s\1%s\1%s", name, domain, overload);
+	return n >= 0 && (size_t)n < size
+		       ? buffer
+		       : pai_arena_printf(a, "%s\1%s\1%s", name, domain, overload);
+}
+
+/* Brings the table up to date with the list, which readers and patches append to; where functions
+ * were taken out of the list, the table is made anew. */
+static void register_functions(pai_model *m)
+{
+	int n = m->functions.n;
+	if (n == m->n_called && (!n || m->functions.at[n - 1] == m->last_called))
+		return;
+	if (m->n_called > n || !m->n_called || m->functions.at[m->n_called - 1] != m->last_called) {
+		m->called = pai_map_new(m->arena);
+		m->n_called = 0;
+	}
+	for (; m->n_called < n; m->n_called++) {
+		pai_function *f = m->functions.at[m->n_called];
+		const char *key = function_key(m->arena, f->domain, f->name, f->overload, NULL, 0);
+		pai_map_put(m->called, key, f);
+		m->last_called = f;
+	}
+}
+
 pai_function *pai_model_function(const pai_model *m, const char *domain, const char *name,
 				 const char *overload)
 {
-	for (int i = 0; i < m->functions.n; i++) {
-		pai_function *f = m->functions.at[i];
-		if (strcmp(f->name, name) == 0 &&
-		    strcmp(plain_domain(f->domain), plain_domain(domain)) == 0 &&
-		    strcmp(f->overload, overload) == 0)
-			return f;
-	}
-	return NULL;
+	char buffer[512];
+	register_functions((pai_model *)m);
+	if (!m->n_called)
+		return NULL;
+	pai_function *f = pai_map_get(
+		m->called, function_key(m->arena, domain, name, overload, buffer, sizeof buffer));
+	bool right = f && strcmp(f->name, name) == 0 && strcmp(f->overload, overload) == 0 &&
+		     strcmp(plain_domain(f->domain), plain_domain(domain)) == 0;
+	return right ? f : NULL;
 }
 
 pai_graph *pai_graph_new(pai_model *m, pai_graph *outer, pai_node *owner, const char *name)
