@@ -223,11 +223,16 @@ pai_status pai_shape_sequence_empty(pai_shape_ctx *s)
 	return PAI_OK;
 }
 
-/* SequenceAt, OptionalGetElement: what is inside; a value that is no wrapper is itself. */
+/* SequenceAt, OptionalGetElement: what is inside; what is no optional is its own element. */
 pai_status pai_shape_element(pai_shape_ctx *s)
 {
-	if (s->n_in > 0 && s->in[0] && s->in[0]->kind != PAI_TYPE_UNKNOWN)
-		s->out[0] = s->in[0]->elem ? *s->in[0]->elem : *s->in[0];
+	const pai_type *x = s->in[0];
+	const bool sequence = pai_node_is(s->node, "SequenceAt");
+	const pai_type_kind wrapper = sequence ? PAI_TYPE_SEQUENCE : PAI_TYPE_OPTIONAL;
+	if (x && x->kind == wrapper && x->elem)
+		s->out[0] = *x->elem;
+	else if (x && !sequence && x->kind != PAI_TYPE_UNKNOWN)
+		s->out[0] = *x;
 	return PAI_OK;
 }
 

@@ -521,6 +521,8 @@ static void test_sequence(void **state)
 		 "g (float[N,3] a, float[M,3] b) => (y, n) <int64 i = {0}> "
 		 "{ s = SequenceConstruct(a, b) y = SequenceAt(s, i) n = SequenceLength(s) }",
 		 "y float[?,3]; n int64"},
+		{"element of what is no optional", 18,
+		 "g (seq(float[N,3]) x) => (y) { y = OptionalGetElement(x) }", "y seq(float[N,3])"},
 		{"split and join", 11,
 		 "g (float[6,N] a) => (y) { s = SplitToSequence <axis = 0> (a) "
 		 "y = ConcatFromSequence <axis = 1> (s) }",
