@@ -1,7 +1,6 @@
 /* binary.c -- arithmetic of two operands with broadcasting, and Min, Max over any number. Integers
  * wrap around; division of integers truncates, and by zero is an error. */
 #include "runtime/kernels/elementwise.h"
-#include "runtime/kernels/grad.h"
 
 #define BINARY(name, floats, signeds, unsigneds)           \
 	PAI_FLOATS(PAI_LOOP2, name, floats)                \
@@ -40,14 +39,51 @@ static bool has_zero(const pai_tensor *t)
 	return false;
 }
 
-static pai_status divide(pai_call *c)
+static pai_status divide_by_rows(pai_call *c, const pai_elementwise *e)
 {
 	if (c->in[1] && has_zero(c->in[1]))
 		return pai_fail(c->ctx, PAI_E_division_by_zero, pai_at_input(c->node, 1),
 				"holds a zero");
-	return pai_elementwise_call(c, c->kernel->data, 2, 0, NULL);
+	return pai_elementwise_call(c, e, 2, 0, NULL);
 }
-const pai_kernel pai_kernel_div = {divide, &div_rows};
+
+static pai_status divide(pai_call *c)
+{
+	return divide_by_rows(c, &div_rows);
+}
+const pai_kernel pai_kernel_div = {divide, NULL};
+
+/* The remainder has the sign of the dividend with `fmod`, else that of the divisor. */
+#define REMAINDER(a, b) ((b) == -1 ? 0 : (a) % (b))
+BINARY(fmod, fmod(a, b), REMAINDER(a, b), a % b)
+BINARY(mod, a - floor(a / b) * b,
+       REMAINDER(a, b) != 0 && (a < 0) != (b < 0) ? REMAINDER(a, b) + b : REMAINDER(a, b), a % b)
+
+static pai_status mod(pai_call *c)
+{
+	return divide_by_rows(c, pai_node_int(c->node, "fmod", 0) ? &fmod_rows : &mod_rows);
+}
+const pai_kernel pai_kernel_mod = {mod, NULL};
+
+/* Before opset 7 a slope of one dimension belongs to the channels. */
+BINARY(p_relu, a < 0 ? a * b : a, a < 0 ? WRAP(*) : a, a)
+static pai_status p_relu(pai_call *c)
+{
+	const pai_tensor *x = c->in[0], *slope = c->in[1];
+	pai_operand in[2] = {{x, 0}, {slope, 0}};
+	pai_lane lane = pai_lane_of(x->dtype);
+	if (lane == PAI_LANE_NONE || pai_lane_of(slope->dtype) == PAI_LANE_NONE)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node), "has no numbers");
+	if (c->node->op->since < 7 && slope->rank == 1 && pai_tensor_nelem(slope) != 1 &&
+	    x->rank > 2)
+		in[1].skip = x->rank - 2;
+	int rank;
+	int64_t dims[PAI_MAX_RANK];
+	PAI_TRY(pai_broadcast_dims(c, 2, in, &rank, dims));
+	PAI_TRY(pai_call_output(c, 0, x->dtype, rank, dims));
+	return pai_elementwise_apply(c, &p_relu_rows, lane, 2, in, c->out[0], &(pai_params){{0}});
+}
+const pai_kernel pai_kernel_p_relu = {p_relu, NULL};
 
 /* Exact powers of integers, wrapping around; a negative exponent truncates towards 0. */
 static int64_t int_pow(int64_t base, int64_t exponent)
@@ -120,130 +156,20 @@ static pai_status fold(pai_call *c)
 }
 const pai_kernel pai_kernel_max = {fold, &max_rows};
 const pai_kernel pai_kernel_min = {fold, &min_rows};
+const pai_kernel pai_kernel_sum = {fold, &add_rows};
 
-/* Dimensions of the result right of operand k's last, which only the broadcasting of opset < 7 has.
- */
-static int skipped(const pai_node *n, int k)
+PAI_FLOATS(PAI_LOOP1, divide_by, a / p0)
+static pai_status mean(pai_call *c)
 {
-	int64_t axis = pai_node_int(n, "axis", -1);
-	if (k != 1 || !pai_op_attr_find(n->op, "broadcast") || !pai_node_int(n, "broadcast", 0) ||
-	    axis < 0 || n->in[0]->type.rank < 0 || n->in[1]->type.rank < 0)
-		return 0;
-	int64_t skip = n->in[0]->type.rank - axis - n->in[1]->type.rank;
-	return skip > 0 ? (int)skip : 0;
+	static const pai_elementwise rows = {.loop = {divide_by_f32, divide_by_f64}};
+	PAI_TRY(fold(c));
+	pai_lane lane = pai_lane_of(c->out[0]->dtype);
+	if (!rows.loop[lane])
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 0), "has no floats");
+	pai_params p = {.f32 = {(float)c->n_in}};
+	if (lane == PAI_LANE_F64)
+		p.f64[0] = c->n_in;
+	return pai_elementwise_apply(c, &rows, lane, 1, &(const pai_operand){c->out[0], 0},
+				     c->out[0], &p);
 }
-
-/* Operand k as today's broadcasting takes it. */
-static pai_value *operand(pai_grad *g, const pai_node *n, int k)
-{
-	int64_t axes[PAI_MAX_RANK];
-	int skip = skipped(n, k);
-	for (int i = 0; i < skip; i++)
-		axes[i] = n->in[k]->type.rank + i;
-	return skip ? PAI_OP2(pai_grad_patch(g), "Unsqueeze", "operand", n->in[k],
-			      pai_grad_ints(g, n, skip, axes))
-		    : n->in[k];
-}
-
-/* dv, of the shape of the result, summed to the shape of operand k. */
-static pai_value *to_operand(pai_grad *g, const pai_node *n, int k, pai_value *dv)
-{
-	int skip = skipped(n, k);
-	pai_value *sum = pai_grad_sum_to(g, n, dv, n->out[0], n->in[k]);
-	if (skip)
-		pai_patch_set_int(pai_grad_patch(g), sum->producer, "skip", skip);
-	return sum;
-}
-
-/* d(a + b) = 1, 1 */
-pai_status pai_grad_add(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	for (int k = 0; k < 2; k++)
-		if (pai_grad_wanted(g, n, k))
-			dx[k] = to_operand(g, n, k, dy[0]);
-	return PAI_OK;
-}
-
-/* d(a - b) = 1, -1 */
-pai_status pai_grad_sub(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	PAI_TRY(pai_grad_add(g, n, dy, dx));
-	if (dx[1])
-		dx[1] = PAI_OP1(pai_grad_patch(g), "Neg", "grad", dx[1]);
-	return PAI_OK;
-}
-
-/* d(a b) = b, a */
-pai_status pai_grad_mul(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	pai_patch *p = pai_grad_patch(g);
-	for (int k = 0; k < 2; k++)
-		if (pai_grad_wanted(g, n, k))
-			dx[k] = to_operand(g, n, k,
-					   PAI_OP2(p, "Mul", "grad", dy[0], operand(g, n, 1 - k)));
-	return PAI_OK;
-}
-
-/* d(a / b) = 1 / b, -(1 / b) y */
-pai_status pai_grad_div(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	pai_patch *p = pai_grad_patch(g);
-	pai_value *da = PAI_OP2(p, "Div", "grad", dy[0], operand(g, n, 1));
-	if (pai_grad_wanted(g, n, 0))
-		dx[0] = to_operand(g, n, 0, da);
-	if (pai_grad_wanted(g, n, 1)) {
-		pai_value *db = PAI_OP2(p, "Mul", "grad", da, n->out[0]);
-		dx[1] = PAI_OP1(p, "Neg", "grad", to_operand(g, n, 1, db));
-	}
-	return PAI_OK;
-}
-
-/* d(a^b) = b a^(b-1), 0 where b = 0;   a^b log(a), 0 where a = 0 and b >= 0.  a is dy below. */
-PAI_FLOAT_KERNEL(ternary, PAI_LOOP3, pow_base_grad, c == 0 ? 0 : a * c * pow(b, c - 1), NULL)
-PAI_FLOAT_KERNEL(ternary, PAI_LOOP3, pow_exponent_grad,
-		 b == 0 && c >= 0 ? 0 : a * pow(b, c) * log(b), NULL)
-pai_status pai_grad_pow(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	static const char *const ops[] = {"PowBaseGrad", "PowExponentGrad"};
-	pai_value *in[3] = {dy[0], n->in[0], operand(g, n, 1)};
-	for (int k = 0; k < 2; k++)
-		if (pai_grad_wanted(g, n, k))
-			dx[k] = to_operand(g, n, k, pai_grad_internal(g, ops[k], 3, in, NULL));
-	return PAI_OK;
-}
-
-/* Of a larger and a smaller operand the larger gets dy, equal ones half each. */
-PAI_FLOAT_KERNEL(ternary, PAI_LOOP3, larger_grad, b > c ? a : b == c ? a / 2 : 0, NULL)
-
-/* Max as a chain of two operands: m[k] = max(m[k-1], x[k]). */
-static pai_status extremum(pai_grad *g, const pai_node *n, pai_value *dy, pai_value **dx, bool max)
-{
-	pai_patch *p = pai_grad_patch(g);
-	pai_value **m = PAI_NEWS(n->graph->model->arena, pai_value *, n->n_in);
-	m[0] = n->in[0];
-	for (int k = 1; k < n->n_in - 1; k++)
-		m[k] = PAI_OP2(p, n->op_type, "so_far", m[k - 1], n->in[k]);
-	for (int k = n->n_in - 1; k > 0; k--) {
-		pai_value *x = n->in[k];
-		pai_value *to_x[3] = {dy, max ? x : m[k - 1], max ? m[k - 1] : x};
-		pai_value *to_m[3] = {dy, to_x[2], to_x[1]};
-		if (pai_grad_wanted(g, n, k))
-			dx[k] = pai_grad_sum_to(g, n,
-						pai_grad_internal(g, "LargerGrad", 3, to_x, NULL),
-						n->out[0], x);
-		dy = pai_grad_internal(g, "LargerGrad", 3, to_m, NULL);
-	}
-	if (pai_grad_wanted(g, n, 0))
-		dx[0] = pai_grad_sum_to(g, n, dy, n->out[0], n->in[0]);
-	return PAI_OK;
-}
-
-pai_status pai_grad_max(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	return extremum(g, n, dy[0], dx, true);
-}
-
-pai_status pai_grad_min(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
-{
-	return extremum(g, n, dy[0], dx, false);
-}
+const pai_kernel pai_kernel_mean = {mean, &add_rows};

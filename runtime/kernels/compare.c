@@ -13,11 +13,17 @@
 COMPARE(equal, a == b)
 COMPARE(less, a < b)
 COMPARE(greater, a > b)
+COMPARE(less_or_equal, a <= b)
+COMPARE(greater_or_equal, a >= b)
 COMPARE(and, a &&b)
 COMPARE(or, a || b)
+COMPARE(xor, !a != !b)
 
 const pai_kernel pai_kernel_less = {pai_binary_run, &less_rows};
 const pai_kernel pai_kernel_greater = {pai_binary_run, &greater_rows};
+const pai_kernel pai_kernel_less_or_equal = {pai_binary_run, &less_or_equal_rows};
+const pai_kernel pai_kernel_greater_or_equal = {pai_binary_run, &greater_or_equal_rows};
+const pai_kernel pai_kernel_xor = {pai_binary_run, &xor_rows};
 const pai_kernel pai_kernel_and = {pai_binary_run, &and_rows};
 const pai_kernel pai_kernel_or = {pai_binary_run, &or_rows};
 
@@ -52,3 +58,24 @@ static pai_status equal(pai_call *c)
 	return PAI_OK;
 }
 const pai_kernel pai_kernel_equal = {equal, &equal_rows};
+
+PAI_LOOP1(is_nan_f32, float, f32, uint8_t, a != a)
+PAI_LOOP1(is_nan_f64, double, f64, uint8_t, a != a)
+const pai_kernel pai_kernel_is_nan = {
+	pai_unary_run, &(const pai_elementwise){.loop = {is_nan_f32, is_nan_f64}, .truth = true}};
+
+/* p0: negative infinities count, p1: positive ones. */
+PAI_LOOP1(is_inf_f32, float, f32, uint8_t, isinf(a) && (a < 0 ? p0 : p1) != 0)
+PAI_LOOP1(is_inf_f64, double, f64, uint8_t, isinf(a) && (a < 0 ? p0 : p1) != 0)
+static const pai_elementwise is_inf_rows = {.loop = {is_inf_f32, is_inf_f64}, .truth = true};
+
+static pai_status is_inf(pai_call *c)
+{
+	bool negative = pai_node_int(c->node, "detect_negative", 1) != 0;
+	bool positive = pai_node_int(c->node, "detect_positive", 1) != 0;
+	pai_params p = {.f32 = {negative, positive}};
+	if (pai_lane_of(c->in[0]->dtype) == PAI_LANE_F64)
+		p = (pai_params){.f64 = {negative, positive}};
+	return pai_elementwise_call(c, &is_inf_rows, 1, 0, &p);
+}
+const pai_kernel pai_kernel_is_inf = {is_inf, NULL};

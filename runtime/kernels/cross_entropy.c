@@ -1,5 +1,5 @@
-/* cross_entropy.c -- SoftmaxCrossEntropyLoss and its gradient. Scores are [n, classes, d...]; the
- * arithmetic is double.
+/* cross_entropy.c -- SoftmaxCrossEntropyLoss, NegativeLogLikelihoodLoss, their gradients. Scores
+ * are [n, classes, d...]; the arithmetic is double.
  *
  *     loss[n, d] = -w[t] log_softmax(x)[t],  0 where the target t is ignore_index
  *
@@ -174,6 +174,53 @@ pai_status pai_grad_softmax_cross_entropy_loss(pai_grad *g, const pai_node *n, p
 		pai_patch_set_int(p, part->producer, "axis", 1);
 		dx[0] = dx[0] ? PAI_OP2(p, "Add", "grad", dx[0], part) : part;
 	}
+	if (in[3] && pai_grad_wanted(g, n, 2))
+		return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_input(n, 2),
+				"the weights of the classes cannot be learned");
+	return PAI_OK;
+}
+
+/* The same loss of logarithms of probabilities that are given. */
+static pai_status negative_log_likelihood_loss(pai_call *c)
+{
+	problem p;
+	PAI_TRY(problem_init(c, 0, &p));
+	const double *lp = pai_lane_view(c, PAI_LANE_F64, c->in[0]);
+	return lp ? write_loss(c, &p, lp, c->in[0]->dtype) : pai_call_nomem(c);
+}
+const pai_kernel pai_kernel_negative_log_likelihood_loss = {negative_log_likelihood_loss, NULL};
+
+/* NegativeLogLikelihoodGrad(dloss, x, labels, weights): dx[t] = -g w[t], else 0. */
+static pai_status negative_log_likelihood_grad(pai_call *c)
+{
+	const pai_tensor *dloss = c->in[0], *x = c->in[1];
+	problem p;
+	PAI_TRY(problem_init(c, 1, &p));
+	int64_t n = pai_tensor_nelem(x), places = p.outer * p.inner;
+	if (pai_tensor_nelem(dloss) != (p.none ? places : 1))
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 0),
+				"has another size than the loss");
+	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, x->dims));
+	double *dx = pai_call_scratch(c, sizeof(double) * (size_t)(n + 1));
+	if (!dx)
+		return pai_call_nomem(c);
+	memset(dx, 0, sizeof(double) * (size_t)n);
+	for (int64_t i = 0; i < places; i++) {
+		int64_t t = target(&p, i), at = i / p.inner * p.classes * p.inner + i % p.inner;
+		double g = pai_tensor_get(dloss, p.none ? i : 0) / (p.mean ? p.counted : 1);
+		if (t >= 0)
+			dx[at + t * p.inner] = -g * weight_of(&p, t);
+	}
+	pai_lane_store(PAI_LANE_F64, dx, x->dtype, c->out[0]->data, 0, n);
+	return PAI_OK;
+}
+const pai_kernel pai_kernel_negative_log_likelihood_grad = {negative_log_likelihood_grad, NULL};
+
+pai_status pai_grad_negative_log_likelihood_loss(pai_grad *g, const pai_node *n,
+						 pai_value *const *dy, pai_value **dx)
+{
+	pai_value *in[4] = {dy[0], n->in[0], n->in[1], pai_node_in(n, 2)};
+	dx[0] = pai_grad_internal(g, "NegativeLogLikelihoodGrad", in[3] ? 4 : 3, in, n);
 	if (in[3] && pai_grad_wanted(g, n, 2))
 		return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_input(n, 2),
 				"the weights of the classes cannot be learned");

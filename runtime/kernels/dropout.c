@@ -1,4 +1,4 @@
-/* dropout.c -- Dropout and RandomUniformLike. Where an element is kept depends on the seed, the
+/* dropout.c -- Dropout. Where an element is kept depends on the seed, the
  * node, the step and the element alone. Before opset 7 `is_test` = 0 means training; in opset 7 to
  * 11 the operator only passes its input on; from 12 on the input training_mode tells. */
 #include "runtime/kernels/elementwise.h"
@@ -173,28 +173,3 @@ pai_status pai_grad_dropout_mask(pai_grad *g, const pai_node *n, pai_value *cons
 				  NULL);
 	return PAI_OK;
 }
-
-static pai_status random_uniform_like(pai_call *c)
-{
-	const pai_tensor *x = c->in[0];
-	int64_t stated = pai_node_int(c->node, "dtype", x->dtype);
-	pai_dtype to = stated > 0 && stated < PAI_DTYPE_COUNT ? (pai_dtype)stated : PAI_UNDEFINED;
-	double low = (double)pai_node_float(c->node, "low", 0);
-	double high = (double)pai_node_float(c->node, "high", 1);
-	if (pai_dtype_get(to)->kind != PAI_KIND_FLOAT)
-		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, "dtype"),
-				"random numbers are of a float type");
-	PAI_TRY(pai_call_output(c, 0, to, x->rank, x->dims));
-	const pai_random r = pai_call_random(c);
-	int64_t n = pai_tensor_nelem(x);
-	float u[PAI_CHUNK];
-	for (int64_t i = 0; i < n; i += PAI_CHUNK) {
-		int64_t m = n - i < PAI_CHUNK ? n - i : PAI_CHUNK;
-		pai_random_uniforms(&r, (uint64_t)i, (size_t)m, u);
-		for (int64_t k = 0; k < m; k++)
-			u[k] = (float)(low + (high - low) * (double)u[k]);
-		pai_lane_store(PAI_LANE_F32, u, to, c->out[0]->data, i, m);
-	}
-	return PAI_OK;
-}
-const pai_kernel pai_kernel_random_uniform_like = {random_uniform_like, NULL};

@@ -200,6 +200,9 @@ pai_status pai_elementwise_call(pai_call *c, const pai_elementwise *e, int n, in
 					"is missing or has no numbers");
 	pai_call_operands(c, n, in);
 	pai_lane lane = lane_for(e, c->in[like]->dtype);
+	if (!e->loop[lane])
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, like),
+				"is of a type that the operator does not take");
 	int rank;
 	int64_t dims[PAI_MAX_RANK];
 	PAI_TRY(pai_broadcast_dims(c, n, in, &rank, dims));

@@ -90,10 +90,12 @@ pai_status pai_ternary_run(pai_call *c);
 		_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) \
 		{                                                    \
 			const T b = B[one[1] ? 0 : i];               \
+			(void)b;                                     \
 			y[i] = (result)(expr);                       \
 		}                                                    \
 	} else if (one[1]) {                                         \
 		const T b = *B;                                      \
+		(void)b;                                             \
 		_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) \
 		{                                                    \
 			const T a = A[i];                            \
@@ -103,6 +105,7 @@ pai_status pai_ternary_run(pai_call *c);
 		_Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) \
 		{                                                    \
 			const T a = A[i], b = B[i];                  \
+			(void)a, (void)b;                            \
 			y[i] = (result)(expr);                       \
 		}                                                    \
 	}                                                            \

@@ -1,9 +1,8 @@
 /* reduce.c -- Reduce operators. The input is read once in memory order; each element goes into the
  * accumulator of its result, which is a double or a 64-bit integer. So a reduction of the last axes
  * runs along rows, one of the first axes adds whole rows to each other, and neither jumps. */
-#include "runtime/kernels/grad.h"
 #include "runtime/kernels/reduce.h"
-#include <math.h>
+#include "runtime/kernels/elementwise.h"
 #include <string.h>
 
 enum { PARTS = 8 }; /* independent partial results, so that a row runs at vector speed */
@@ -238,6 +237,41 @@ static pai_status reduce(pai_call *c)
 	PAI_TRY(prepare(c, over));
 	return pai_reduce(c, c->kernel->data, c->in[0], over, c->out[0]);
 }
+
+/* log(sum(exp(x))) as max + log(sum(exp(x - max))); an empty sum gives -inf. */
+REDUCE(exp_sum_f64, double, 0, a + exp(v), a + v)
+PAI_LOOP2(shift_f64, double, f64, T, isinf(b) && b < 0 ? a : a - b)
+PAI_LOOP2(unshift_f64, double, f64, T, isinf(b) && b < 0 ? log(a) : log(a) + b)
+
+static pai_status reduce_log_sum_exp(pai_call *c)
+{
+	static const pai_reduction exp_sum = {.f64 = LANE(exp_sum, f64, 0, NULL)};
+	static const pai_elementwise shift = {.loop[PAI_LANE_F64] = shift_f64},
+				     unshift = {.loop[PAI_LANE_F64] = unshift_f64};
+	const pai_tensor *x = c->in[0];
+	const pai_params none = {{0}};
+	bool over[PAI_MAX_RANK];
+	PAI_TRY(prepare(c, over));
+	int64_t kept[PAI_MAX_RANK], n = pai_tensor_nelem(x), results = pai_tensor_nelem(c->out[0]);
+	for (int d = 0; d < x->rank; d++)
+		kept[d] = over[d] ? 1 : x->dims[d];
+	pai_tensor wide = {.dtype = PAI_DOUBLE, .rank = x->rank, .dims = x->dims};
+	pai_tensor top = {.dtype = PAI_DOUBLE, .rank = x->rank, .dims = kept}, sum = top;
+	wide.data = pai_call_scratch(c, sizeof(double) * (size_t)(n + 1));
+	top.data = pai_call_scratch(c, sizeof(double) * (size_t)(results + 1));
+	sum.data = pai_call_scratch(c, sizeof(double) * (size_t)(results + 1));
+	if (!wide.data || !top.data || !sum.data)
+		return pai_call_nomem(c);
+	pai_lane_load(PAI_LANE_F64, wide.data, x->dtype, x->data, 0, n);
+	PAI_TRY(pai_reduce(c, &most, &wide, over, &top));
+	const pai_operand both[2] = {{&wide, 0}, {&top, 0}}, ends[2] = {{&sum, 0}, {&top, 0}};
+	PAI_TRY(pai_elementwise_apply(c, &shift, PAI_LANE_F64, 2, both, &wide, &none));
+	PAI_TRY(pai_reduce(c, &exp_sum, &wide, over, &sum));
+	PAI_TRY(pai_elementwise_apply(c, &unshift, PAI_LANE_F64, 2, ends, &sum, &none));
+	pai_lane_store(PAI_LANE_F64, sum.data, c->out[0]->dtype, c->out[0]->data, 0, results);
+	return PAI_OK;
+}
+const pai_kernel pai_kernel_reduce_log_sum_exp = {reduce_log_sum_exp, NULL};
 
 const pai_kernel pai_kernel_reduce_sum = {reduce, &pai_reduction_sum};
 const pai_kernel pai_kernel_reduce_mean = {reduce, &mean};

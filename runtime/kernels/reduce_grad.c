@@ -140,3 +140,89 @@ pai_status pai_grad_reduce_min(pai_grad *g, const pai_node *n, pai_value *const 
 {
 	return extremum(g, n, dy, dx);
 }
+
+/* d sum|x| = sign(x) */
+pai_status pai_grad_reduce_l1(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	axes a = axes_of(g, n);
+	dx[0] = PAI_OP2(p, "Mul", "grad", PAI_OP1(p, "Sign", "sign", n->in[0]),
+			spread(g, a, dy[0]));
+	return PAI_OK;
+}
+
+/* d sqrt(sum x^2) = x / y, 0 where y is 0 */
+pai_status pai_grad_reduce_l2(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	axes a = axes_of(g, n);
+	pai_value *y = n->out[0], *zero = pai_grad_scalar(g, n, y->type.dtype, 0);
+	pai_value *part = PAI_OP3(p, "Where", "part", PAI_OP2(p, "Equal", "none", y, zero), zero,
+				  PAI_OP2(p, "Div", "part", dy[0], y));
+	dx[0] = PAI_OP2(p, "Mul", "grad", n->in[0], spread(g, a, part));
+	return PAI_OK;
+}
+
+/* d sum x^2 = 2 x */
+pai_status pai_grad_reduce_sum_square(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				      pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	axes a = axes_of(g, n);
+	pai_value *two = pai_grad_scalar(g, n, n->in[0]->type.dtype, 2);
+	pai_value *part = PAI_OP2(p, "Mul", "twice", dy[0], two);
+	dx[0] = PAI_OP2(p, "Mul", "grad", n->in[0], spread(g, a, part));
+	return PAI_OK;
+}
+
+/* d log(sum x) = 1 / sum(x) */
+pai_status pai_grad_reduce_log_sum(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				   pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	axes a = axes_of(g, n);
+	pai_value *sum = a.none ? n->in[0] : reduce_as(g, n, a, "ReduceSum", n->in[0]);
+	pai_value *part = PAI_OP2(p, "Div", "part", dy[0], sum);
+	dx[0] = a.none ? part : expand(g, n, a, part);
+	return PAI_OK;
+}
+
+/* d log(sum exp(x)) = exp(x - y) */
+pai_status pai_grad_reduce_log_sum_exp(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				       pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	axes a = axes_of(g, n);
+	pai_value *share = PAI_OP1(p, "Exp", "share",
+				   PAI_OP2(p, "Sub", "x", n->in[0], spread(g, a, n->out[0])));
+	dx[0] = PAI_OP2(p, "Mul", "grad", share, spread(g, a, dy[0]));
+	return PAI_OK;
+}
+
+/* Each element gets the product of the others. With q the product of those that are not 0: q / x
+ * where there is no 0, q for the only 0 there is, else 0. */
+pai_status pai_grad_reduce_prod(pai_grad *g, const pai_node *n, pai_value *const *dy,
+				pai_value **dx)
+{
+	pai_patch *p = pai_grad_patch(g);
+	axes a = axes_of(g, n);
+	pai_value *x = n->in[0];
+	if (a.none) {
+		dx[0] = dy[0];
+		return PAI_OK;
+	}
+	pai_value *zero = pai_grad_scalar(g, n, x->type.dtype, 0);
+	pai_value *one = pai_grad_scalar(g, n, x->type.dtype, 1);
+	pai_value *is_zero = PAI_OP2(p, "Equal", "is_zero", x, zero);
+	pai_value *mask = PAI_OP3(p, "Where", "mask", is_zero, one, zero);
+	pai_value *zeros = reduce_as(g, n, a, "ReduceSum", mask);
+	pai_value *rest = PAI_OP3(p, "Where", "rest", is_zero, one, x);
+	pai_value *q = PAI_OP2(p, "Mul", "q", dy[0], reduce_as(g, n, a, "ReduceProd", rest));
+	pai_value *no_zero =
+		PAI_OP3(p, "Where", "q0", PAI_OP2(p, "Equal", "c", zeros, zero), q, zero);
+	pai_value *one_zero =
+		PAI_OP3(p, "Where", "q1", PAI_OP2(p, "Equal", "c", zeros, one), q, zero);
+	dx[0] = PAI_OP3(p, "Where", "grad", is_zero, spread(g, a, one_zero),
+			PAI_OP2(p, "Div", "share", spread(g, a, no_zero), rest));
+	return PAI_OK;
+}
