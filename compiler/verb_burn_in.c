@@ -1,0 +1,182 @@
+/* verb_burn_in.c -- pai-opt burn-in MODEL: from a trained model with transforms to one that needs
+ * nothing of ours.
+ *
+ * Transforms fold into their weights; those on computed tensors become standard operators (their
+ * bodies); what training noted in the metadata goes. The result is run against the model as it came
+ * before it is written.
+ */
+#include "compiler/cli_check.h"
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct job {
+	const char *in, *out, *select, *target;
+	bool stochastic, keep_activations;
+	cli_check check;
+	pai_pipeline_report report;
+} job;
+
+/* What takes standard operators in float as they are. */
+static const char *const targets[] = {"onnxruntime", "generic", NULL};
+
+static const char *next_target(const void *payload, int i)
+{
+	(void)payload;
+	return targets[i];
+}
+
+static pai_status check_target(cli *c, const char *name)
+{
+	for (int i = 0; targets[i]; i++)
+		if (strcmp(name, targets[i]) == 0)
+			return PAI_OK;
+	const char *near = pai_nearest(name, next_target, NULL);
+	return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(),
+			"no target is named \"%s\"%s%s%s; known: onnxruntime, generic",
+			pai_escape(c->arena, name), near ? "; did you mean " : "", near ? near : "",
+			near ? "?" : "");
+}
+
+static pai_status take_options(cli *c, job *j)
+{
+	j->in = c->args[0];
+	j->out = cli_get(c, "o");
+	j->select = cli_get(c, "select");
+	j->target = cli_get(c, "target");
+	j->stochastic = cli_has(c, "allow-stochastic");
+	j->keep_activations = cli_has(c, "keep-activations");
+	j->check = (cli_check){.sets = 3, .rtol = 1e-5, .atol = 1e-6};
+	if (!j->out)
+		return pai_fail(c->ctx, PAI_E_missing_argument, pai_at_nothing(),
+				"burn-in needs -o FILE");
+	if (j->target)
+		PAI_TRY(check_target(c, j->target));
+	c->quiet |= strcmp(j->out, "-") == 0;
+	return cli_check_options(c, &j->check);
+}
+
+static const char *pipeline_of(cli *c, const job *j)
+{
+	const char *fold =
+		pai_arena_printf(c->arena, "burn-in{select=\"%s\",allow-stochastic=%s}",
+				 j->select ? j->select : "*", j->stochastic ? "true" : "false");
+	if (j->keep_activations || j->select)
+		return fold;
+	return pai_arena_printf(c->arena, "%s,inline-functions{transforms=true}", fold);
+}
+
+typedef struct left { /* transform nodes that are still there */
+	const pai_node *first;
+	int n;
+} left;
+
+static pai_status count_left(void *payload, pai_graph *g)
+{
+	left *l = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		if (pai_transform_of(g->nodes.at[i])) {
+			l->first = l->first ? l->first : g->nodes.at[i];
+			l->n++;
+		}
+	return PAI_OK;
+}
+
+/* Factors of learning rates mean something to training alone. */
+static pai_status drop_rates(void *payload, pai_graph *g)
+{
+	int kept = 0;
+	(void)payload;
+	for (int i = 0; i < g->props.n; i++)
+		if (strncmp(g->props.at[i].key, "pai.lr.", 7) != 0)
+			g->props.at[kept++] = g->props.at[i];
+	g->model->epoch += kept != g->props.n;
+	g->props.n = kept;
+	return PAI_OK;
+}
+
+static pai_status prove(cli *c, job *j, const pai_model *original, const pai_model *m)
+{
+	if (!original || !j->report.rewrites)
+		return PAI_OK;
+	if (j->stochastic && j->report.passes[0].counts[3]) {
+		cli_print(c, "not compared: random transforms were folded\n");
+		return PAI_OK;
+	}
+	pai_status status = cli_check_run(c, original, m, &j->check);
+	if (status != PAI_OK) {
+		pai_note(c->ctx, pai_at_nothing(),
+			 "the result could not be compared with the original, so nothing was "
+			 "written; --check=0 writes it without proof");
+		return status;
+	}
+	return cli_check_gate(c, &j->check, j->in);
+}
+
+static void summary(cli *c, const job *j, int remaining)
+{
+	uint64_t folded = j->report.passes[0].counts[0];
+	if (c->report) {
+		cJSON *o = cJSON_AddObjectToObject(c->report, "burn_in");
+		cJSON_AddNumberToObject(o, "folded", (double)folded);
+		cJSON_AddNumberToObject(o, "remaining", remaining);
+	}
+	double worst = 0;
+	for (int i = 0; i < j->check.n; i++)
+		worst = j->check.differences[i].abs > worst ? j->check.differences[i].abs : worst;
+	cli_print(c, "%s: %" PRIu64 " transforms folded, %d left", j->in, folded, remaining);
+	if (j->check.n)
+		cli_print(c, ", outputs within %.3g on %d inputs", worst, j->check.sets);
+	cli_print(c, "\nwrote %s\n", j->out);
+}
+
+static pai_status burn_in(cli *c, job *j, pai_model *m, const pai_model *original)
+{
+	pai_pipeline pipeline;
+	left l = {NULL, 0};
+	PAI_TRY(pai_pipeline_parse(c->ctx, c->arena, pipeline_of(c, j), &pipeline));
+	PAI_TRY(pai_pipeline_run(m, &pipeline, NULL, c->arena, &j->report));
+	(void)pai_graph_walk(m->graph, count_left, &l);
+	if (l.n && j->target)
+		return pai_fail(c->ctx, PAI_E_transform_left, pai_at_node(l.first),
+				"target %s takes standard operators only, and this one is left",
+				j->target);
+	PAI_TRY(pai_graph_walk(m->graph, drop_rates, NULL));
+	PAI_TRY(prove(c, j, original, m));
+	PAI_TRY(pai_model_write(m, j->out, NULL));
+	summary(c, j, l.n);
+	return PAI_OK;
+}
+
+static pai_status run(cli *c)
+{
+	job j = {0};
+	pai_model *m, *original = NULL;
+	PAI_TRY(take_options(c, &j));
+	PAI_TRY(cli_model(c, j.in, &m));
+	if (j.check.sets || j.check.input)
+		original = pai_model_clone(m);
+	pai_status status = burn_in(c, &j, m, original);
+	pai_model_free(original);
+	pai_model_free(m);
+	return status;
+}
+
+static const cli_option options[] = {
+	{"select", "GLOB", "fold into these parameters only"},
+	{"target", "NAME", "refuse what this runtime cannot take: onnxruntime, generic"},
+	{"keep-activations", NULL, "leave transforms of computed tensors as they are"},
+	{"allow-stochastic", NULL, "fold one draw of random transforms"},
+	CLI_CHECK_OPTIONS,
+	{NULL, NULL, NULL},
+};
+
+const cli_verb cli_verb_burn_in = {
+	.name = "burn-in",
+	.summary = "fold transforms into weights and remove what training added",
+	.usage = "MODEL -o OUT",
+	.examples = "  pai-opt burn-in trained.onnx -o deploy.onnx --target=onnxruntime\n",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};
