@@ -182,6 +182,9 @@ struct pai_ctx {
 	pai_limits limits;
 	uint64_t seed;
 	int threads;            /* at most this many in the runtime; >= 1 */
+	/* Outputs are on disk when a write returns. Off: they appear whole or not at all as well, but
+	 * a power failure soon after may lose them; saves some 10 ms a file. */
+	bool durable;
 	const char *model_path; /* for messages; NULL: unknown */
 	/* Called when a small allocation fails; must not return. Default: one line, _exit(6). */
 	void (*on_oom)(pai_ctx *ctx, size_t nbytes);

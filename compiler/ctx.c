@@ -47,6 +47,7 @@ pai_ctx *pai_ctx_new(const pai_allocator *allocator)
 		.io = &pai_io_posix,
 		.limits = default_limits,
 		.threads = cpus > 0 ? (int)cpus : 1,
+		.durable = true,
 		.on_oom = report_and_exit,
 	};
 	pai_arena *arena = pai_arena_new(ctx);

@@ -228,7 +228,7 @@ static int finish(pai_writer *w)
 		return w->error;
 	if (!w->temp)
 		return close_output(w);
-	if (io->fsync(io->payload, w->fd) != 0)
+	if (w->ctx->durable && io->fsync(io->payload, w->fd) != 0)
 		return errno;
 	int error = close_output(w);
 	if (error)
@@ -236,7 +236,7 @@ static int finish(pai_writer *w)
 	if (io->rename(io->payload, w->temp, w->path) != 0)
 		return errno;
 	w->temp = NULL;
-	return sync_folder(w);
+	return w->ctx->durable ? sync_folder(w) : 0;
 }
 
 pai_status pai_writer_commit(pai_writer *w)
