@@ -104,6 +104,28 @@ static void readers(cJSON *rows)
 		row(rows, pai_reader_get(i)->name, pai_reader_get(i)->summary);
 }
 
+static void errors(cJSON *rows)
+{
+	static const struct {
+		int number;
+		const char *name;
+		pai_status status;
+		const char *hint;
+	} table[] = {
+#define ERROR(number, name, status, hint) {number, #name, status, hint},
+#include "compiler/errors.def"
+#undef ERROR
+	};
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		char code[16];
+		snprintf(code, sizeof code, "E%04d", table[i].number);
+		cJSON *r = row(rows, code, table[i].name);
+		cJSON_AddNumberToObject(r, "exit", table[i].status);
+		if (table[i].hint)
+			cJSON_AddStringToObject(r, "hint", table[i].hint);
+	}
+}
+
 static const struct list {
 	const char *name;
 	void (*fill)(cJSON *rows);
@@ -111,6 +133,7 @@ static const struct list {
 	{"passes", passes},         {"ops", ops},
 	{"transforms", transforms}, {"losses", losses},
 	{"optimizers", optimizers}, {"readers", readers},
+	{"errors", errors},
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 

@@ -46,7 +46,7 @@ for verb in $("$bin" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
 	expect 0 "usage: pai-opt $verb" "$bin" "$verb" --help
 	expect 2 'has no option "--no-such-option"' "$bin" "$verb" --no-such-option
 done
-for list in passes ops transforms losses optimizers readers; do
+for list in passes ops transforms losses optimizers readers errors; do
 	expect 0 '' "$bin" --list-$list
 	expect 0 '[' "$bin" --list-$list --json
 done
