@@ -90,19 +90,23 @@ static pai_status lr_factor(pai_session *s, const pai_value *v, float *out)
 	return PAI_OK;
 }
 
-static bool is_statistic(const pai_session *s, const pai_value *v)
+/* By value id: running statistics, which no gradient moves, whether or not a batch does. */
+static const bool *mark_statistics(const pai_session *s)
 {
-	for (int i = 0; i < s->train.objective.n_statistics; i++)
-		if (s->train.objective.statistics[i].init == v)
-			return true;
-	return false;
+	const pai_graph *g = s->train.objective.model->graph;
+	bool *marks = PAI_NEWS(s->arena, bool, g->values.n + 1);
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 3; k <= 4 && pai_node_is(g->nodes.at[i], "BatchNormalization"); k++)
+			if (pai_node_in(g->nodes.at[i], k))
+				marks[pai_node_in(g->nodes.at[i], k)->id] = true;
+	return marks;
 }
 
 /* Floats that may move: arrays by default, single numbers only when they are asked for. */
 static bool is_candidate(const pai_session *s, const pai_value *v)
 {
 	const pai_moving moves = {s->options.freeze, s->options.trainable};
-	return v->init->dtype == PAI_FLOAT && v->init->nbytes && !is_statistic(s, v) &&
+	return v->init->dtype == PAI_FLOAT && v->init->nbytes &&
 	       (v->init->rank > 0 || s->options.trainable) && pai_moves(&moves, v->name);
 }
 
@@ -111,10 +115,13 @@ static pai_status find_parameters(pai_session *s)
 {
 	pai_model *m = s->train.objective.model;
 	pai_value **wrt = PAI_NEWS(s->arena, pai_value *, m->graph->inits.n + 1);
+	const bool *statistic = mark_statistics(s);
 	int n = 0;
-	for (int i = 0; i < m->graph->inits.n; i++)
-		if (is_candidate(s, m->graph->inits.at[i]))
-			wrt[n++] = m->graph->inits.at[i];
+	for (int i = 0; i < m->graph->inits.n; i++) {
+		pai_value *v = m->graph->inits.at[i];
+		if (!statistic[v->id] && is_candidate(s, v))
+			wrt[n++] = v;
+	}
 	pai_value **gradients = PAI_NEWS(s->arena, pai_value *, n + 1);
 	PAI_TRY(pai_autodiff(m, 1, &s->train.objective.loss, NULL, n, wrt, gradients));
 	s->parameters = PAI_NEWS(s->arena, parameter, n + 1);

@@ -53,7 +53,7 @@ static void update(const pai_hyper *h, size_t n, float *p, const float *g, float
 }
 
 static const pai_option options[] = {
-	{.name = "lr", .type = PAI_OPT_FLOAT, .def = "0.01", .max = 1e6, .help = "learning rate"},
+	{.name = "lr", .type = PAI_OPT_FLOAT, .def = "0.01", .max = 1e38, .help = "learning rate"},
 	{.name = "momentum", .type = PAI_OPT_FLOAT, .def = "0", .max = 1, .help = "of the buffer"},
 	{.name = "nesterov", .type = PAI_OPT_BOOL, .def = "false", .help = "look ahead"},
 	{.name = "dampening",

@@ -1,0 +1,478 @@
+/* test_train.c -- sessions and the loop: what moves, what stays, what a run leaves, and that a run
+ * can be repeated to the same bits. */
+#include "runtime/runtime.h"
+#include <dirent.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+typedef struct fixture {
+	pai_ctx *ctx;
+	pai_arena *arena;
+	char dir[32];
+} fixture;
+
+static int setup(void **state)
+{
+	fixture *f = calloc(1, sizeof *f);
+	f->ctx = pai_ctx_new(NULL);
+	f->ctx->threads = 1;
+	f->arena = pai_arena_new(f->ctx);
+	strcpy(f->dir, "/tmp/pai-train-XXXXXX");
+	*state = f;
+	return mkdtemp(f->dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	fixture *f = *state;
+	char command[64];
+	snprintf(command, sizeof command, "rm -r %s", f->dir);
+	int failed = system(command);
+	pai_arena_free(f->arena);
+	pai_ctx_free(f->ctx);
+	free(f);
+	return failed;
+}
+
+#define HEAD "<ir_version: 8, opset_import: [\"\" : 17]>\n"
+
+/* Two layers with dropout between them, contents left to the metadata. */
+static const char network[] = HEAD
+	"#@ graph metadata_props: [\"pai.init.w1\": \"he_normal\", \"pai.init.b1\": \"zeros\", "
+	"\"pai.init.w2\": \"xavier_uniform\", \"pai.init.b2\": \"zeros\", \"pai.lr.w2\": \"0.5\"]\n"
+	"g (float[N, 6] x, float[16, 6] w1, float[16] b1, float[4, 16] w2, float[4] b2)\n"
+	"=> (float[N, 4] y) <float ratio = {0.25}> {\n"
+	"  h = Gemm <transB = 1> (x, w1, b1)\n"
+	"  a = Tanh (h)\n"
+	"  d = Dropout (a, ratio)\n"
+	"  y = Gemm <transB = 1> (d, w2, b2)\n"
+	"}\n";
+
+static pai_model *parse(fixture *f, const char *text)
+{
+	pai_model *m;
+	if (pai_text_parse(f->ctx, "m", text, strlen(text), &m) != PAI_OK || pai_infer(m) != PAI_OK)
+		fail_msg("%s", pai_diag_get(f->ctx, 0)->text);
+	return m;
+}
+
+/* n samples of 6 numbers; the label is which of the first four is the largest. */
+static pai_dataset *samples(fixture *f, int n)
+{
+	pai_tensor *x = pai_tensor_new(f->arena, PAI_FLOAT, 2, (int64_t[]){n, 6});
+	pai_tensor *y = pai_tensor_new(f->arena, PAI_INT64, 1, (int64_t[]){n});
+	pai_random r = pai_random_new(7, 7, 0);
+	for (int i = 0; i < n; i++) {
+		int best = 0;
+		for (int k = 0; k < 6; k++) {
+			pai_tensor_set(x, i * 6 + k,
+				       (double)pai_random_normal(&r, (uint64_t)(i * 6 + k)));
+			if (k < 4 && pai_tensor_get(x, i * 6 + k) > pai_tensor_get(x, i * 6 + best))
+				best = k;
+		}
+		pai_tensor_set(y, i, best);
+	}
+	pai_dataset *d = PAI_NEW(f->arena, pai_dataset);
+	*d = (pai_dataset){.arena = f->arena, .path = "samples", .n = n};
+	pai_dataset_add(d, "x", x);
+	pai_dataset_add(d, "label", y);
+	return d;
+}
+
+static const pai_item *item(fixture *f, const char *text)
+{
+	pai_item *items;
+	int n;
+	assert_int_equal(pai_items_parse(f->ctx, f->arena, text, &items, &n), PAI_OK);
+	return items;
+}
+
+static pai_train_options options(fixture *f, const pai_dataset *d, const char *sgd)
+{
+	return (pai_train_options){
+		.session = {.loss = pai_loss_find("cross-entropy"),
+			    .optimizer = pai_optimizer_find("sgd"),
+			    .optimizer_settings = item(f, sgd)},
+		.data = d,
+		.epochs = 3,
+		.batch = 16,
+		.shuffle = true,
+	};
+}
+
+static const pai_tensor *weight(const pai_model *m, const char *name)
+{
+	return pai_graph_value(m->graph, name)->init;
+}
+
+static bool same(const pai_model *a, const pai_model *b, const char *name)
+{
+	return pai_tensor_equal(weight(a, name), weight(b, name));
+}
+
+static const char *const names[] = {"w1", "b1", "w2", "b2"};
+
+static void learns(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 200);
+	pai_train_options o = options(f, d, "sgd{lr=0.1,momentum=0.9}");
+	pai_model *m = parse(f, network);
+	pai_train_result r;
+	double loss, accuracy;
+	o.epochs = 30;
+	o.val = d;
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+	assert_true(r.val_accuracy > 0.9);
+	assert_int_equal(r.steps, 30 * 13); /* 12 batches of 16, one of 8 */
+	assert_int_equal(pai_evaluate(f->ctx, m, &o, d, &loss, &accuracy), PAI_OK);
+	assert_true(accuracy == r.val_accuracy);
+	assert_true(fabs(loss - r.val_loss) < 1e-5);
+	pai_model_free(m);
+}
+
+/* Same seed: same bits, for any number of threads of the optimiser; another seed: other bits. */
+static void repeats_to_the_bit(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 50);
+	pai_train_options o = options(f, d, "sgd{lr=0.1,momentum=0.9}");
+	pai_model *m[3];
+	pai_train_result r[3];
+	for (int i = 0; i < 3; i++) {
+		f->ctx->seed = i == 2;
+		m[i] = parse(f, network);
+		assert_int_equal(pai_train(f->ctx, m[i], &o, &r[i]), PAI_OK);
+	}
+	for (int k = 0; k < 4; k++) {
+		assert_true(same(m[0], m[1], names[k]));
+		assert_false(same(m[0], m[2], names[k]));
+	}
+	assert_true(r[0].loss == r[1].loss);
+	for (int i = 0; i < 3; i++)
+		pai_model_free(m[i]);
+}
+
+static void keeps_what_is_frozen(void **state)
+{
+	fixture *f = *state;
+	static const struct {
+		const char *freeze, *trainable;
+		bool moves[4]; /* w1 b1 w2 b2 */
+		int64_t parameters;
+	} cases[] = {
+		{NULL, NULL, {true, true, true, true}, 96 + 16 + 64 + 4},
+		{"*1", NULL, {false, false, true, true}, 68},
+		{NULL, "w?", {true, false, true, false}, 160},
+		{"w1", "w?", {false, false, true, false}, 64},
+	};
+	pai_dataset *d = samples(f, 32);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		pai_train_options o = options(f, d, "sgd{lr=0.1}");
+		o.session.freeze = cases[i].freeze;
+		o.session.trainable = cases[i].trainable;
+		o.epochs = 0;
+		o.steps = 1;
+		pai_model *m = parse(f, network);
+		assert_int_equal(pai_model_initialize(m), PAI_OK);
+		pai_model *before = pai_model_clone(m);
+		pai_session *s;
+		assert_int_equal(pai_session_new(f->ctx, m, &o.session, &s), PAI_OK);
+		assert_int_equal(pai_session_parameters(s), cases[i].parameters);
+		pai_session_free(s);
+		pai_train_result r;
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+		assert_int_equal(r.steps, 1);
+		for (int k = 0; k < 4; k++)
+			assert_int_equal(!same(m, before, names[k]), cases[i].moves[k]);
+		pai_model_free(before);
+		pai_model_free(m);
+	}
+	pai_train_options o = options(f, d, "sgd{lr=0.1}");
+	pai_train_result r;
+	o.session.freeze = "*";
+	pai_model *m = parse(f, network);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_INVALID);
+	assert_int_equal(pai_diag_get(f->ctx, 0)->code, PAI_E_nothing_to_train);
+	pai_model_free(m);
+}
+
+/* A factor of the learning rate in the metadata scales the step of its tensor only. */
+static void scales_learning_rates(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 16);
+	pai_train_options o = options(f, d, "sgd{lr=0.5}");
+	pai_model *m = parse(f, network);
+	assert_int_equal(pai_model_initialize(m), PAI_OK);
+	const pai_tensor *labels = &d->fields[1].tensor, *x = &d->fields[0].tensor;
+	pai_session *s;
+	float loss;
+	pai_model *after = pai_model_clone(m);
+	assert_int_equal(pai_session_new(f->ctx, m, &o.session, &s), PAI_OK);
+	assert_int_equal(pai_session_step(s, &x, labels, &loss), PAI_OK);
+	assert_int_equal(pai_session_store(s, after), PAI_OK);
+	for (int k = 0; k < 4; k++) {
+		const float *g = pai_session_gradient(s, names[k]);
+		const float *p = weight(m, names[k])->data, *q = weight(after, names[k])->data;
+		float lr = k == 2 ? 0.25f : 0.5f; /* w2 */
+		for (int64_t i = 0; i < pai_tensor_nelem(weight(m, names[k])); i++)
+			assert_true(q[i] == p[i] - lr * (g[i] + 0.0f * p[i]));
+	}
+	pai_session_free(s);
+	pai_model_free(after);
+	pai_model_free(m);
+}
+
+static void makes_weights(void **state)
+{
+	fixture *f = *state;
+	pai_model *m = parse(f, network);
+	assert_int_equal(m->graph->inputs.n, 5);
+	assert_int_equal(pai_model_initialize(m), PAI_OK);
+	assert_int_equal(m->graph->inputs.n, 1);
+	assert_null(pai_prop_get(&m->graph->props, "pai.init.w1"));
+	assert_non_null(pai_prop_get(&m->graph->props, "pai.lr.w2"));
+	assert_int_equal(pai_verify(m), PAI_OK);
+	double square = 0, limit = sqrt(6.0 / (16 + 4));
+	for (int i = 0; i < 96; i++)
+		square += pow(pai_tensor_get(weight(m, "w1"), i), 2) / 96;
+	assert_true(square > 0.5 * 2 / 6 && square < 1.5 * 2 / 6); /* 2 / fan_in */
+	for (int i = 0; i < 64; i++)
+		assert_true(fabs(pai_tensor_get(weight(m, "w2"), i)) <= limit);
+	assert_true(pai_tensor_get(weight(m, "b1"), 3) == 0);
+	pai_model_free(m);
+	static const char *const bad[] = {"\"pai.init.w\": \"he\"", "\"pai.init.v\": \"zeros\"",
+					  "\"pai.init.n\": \"zeros\""};
+	for (int i = 0; i < 3; i++) {
+		m = parse(f,
+			  pai_arena_printf(
+				  f->arena,
+				  HEAD "#@ graph metadata_props: [%s]\n"
+				       "g (float[2] w, float[N] n) => (float[2] y) { y = Neg(w) }",
+				  bad[i]));
+		assert_int_equal(pai_model_initialize(m), PAI_INVALID);
+		pai_model_free(m);
+	}
+}
+
+/* A loss that is not finite: NUMERIC, and the weights of the last good epoch. */
+static void stops_at_nan(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 32), *bad = samples(f, 32);
+	((float *)bad->fields[0].tensor.data)[100] = (float)NAN;
+	pai_train_options o = options(f, bad, "sgd{lr=0.1}");
+	pai_train_result r;
+	pai_model *m = parse(f, network), *start = parse(f, network);
+	assert_int_equal(pai_model_initialize(start), PAI_OK);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_NUMERIC);
+	for (int k = 0; k < 4; k++)
+		assert_true(same(m, start, names[k])); /* no epoch was good */
+	pai_model_free(m);
+
+	o = options(f, d, "sgd{lr=1e38}"); /* diverges */
+	o.run_dir = pai_arena_printf(f->arena, "%s/run", f->dir);
+	o.log_steps = pai_arena_printf(f->arena, "%s/log.csv", f->dir);
+	m = parse(f, network);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_NUMERIC);
+	for (int k = 0; k < 4; k++)
+		for (int64_t i = 0; i < pai_tensor_nelem(weight(m, names[k])); i++)
+			assert_true(isfinite(pai_tensor_get(weight(m, names[k]), i)));
+	pai_model *kept;
+	assert_int_equal(pai_model_read(f->ctx,
+					pai_arena_printf(f->arena, "%s/run/last.onnx", f->dir),
+					&kept),
+			 PAI_OK);
+	for (int k = 0; k < 4; k++)
+		assert_true(same(kept, m, names[k]));
+	assert_int_equal(access(o.log_steps, F_OK), -1);
+	pai_model_free(kept);
+	pai_model_free(m);
+	pai_model_free(start);
+}
+
+static char *read_file(fixture *f, const char *name)
+{
+	FILE *in = fopen(pai_arena_printf(f->arena, "%s/%s", f->dir, name), "rb");
+	if (!in)
+		fail_msg("no %s", name);
+	char *text = pai_arena_alloc(f->arena, 1 << 16);
+	text[fread(text, 1, (1 << 16) - 1, in)] = 0;
+	fclose(in);
+	return text;
+}
+
+static int lines(const char *s)
+{
+	int n = 0;
+	for (; *s; s++)
+		n += *s == '\n';
+	return n;
+}
+
+static void leaves_a_run_folder(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 40);
+	pai_train_options o = options(f, d, "sgd{lr=0.1}");
+	o.val = d;
+	o.run_dir = pai_arena_printf(f->arena, "%s/run", f->dir);
+	o.log_steps = pai_arena_printf(f->arena, "%s/log.csv", f->dir);
+	pai_train_result r;
+	pai_model *m = parse(f, network);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+	assert_int_equal(lines(read_file(f, "run/steps.csv")), 1 + 9);
+	assert_int_equal(lines(read_file(f, "log.csv")), 1 + 9);
+	assert_int_equal(lines(read_file(f, "run/epochs.csv")), 1 + 3);
+	assert_true(lines(read_file(f, "run/events.jsonl")) >= 5);
+	assert_non_null(strstr(read_file(f, "run/config.json"), "\"sgd{lr=0.1}\""));
+	const char *svg = read_file(f, "run/plot.svg");
+	assert_non_null(strstr(svg, "</svg>"));
+	assert_non_null(strstr(svg, "Accuracy"));
+	pai_model *best;
+	assert_int_equal(pai_model_read(f->ctx,
+					pai_arena_printf(f->arena, "%s/run/best.onnx", f->dir),
+					&best),
+			 PAI_OK);
+	pai_model_free(best);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_IO); /* never used again */
+	assert_int_equal(pai_diag_get(f->ctx, 0)->code, PAI_E_run_dir);
+	pai_model_free(m);
+}
+
+/* A layer with batch statistics; its running statistics move unless they are frozen. */
+static const char normalised[] = HEAD
+	"g (float[N, 6] x) => (float[N, 4] y)\n"
+	"<float[4, 6] w = {1,0,0,0,0,0, 0,1,0,0,0,0, 0,0,1,0,0,0, 0,0,0,1,0,0},\n"
+	" float[4] scale = {1,1,1,1}, float[4] bias = {0,0,0,0},\n"
+	" float[4] mean = {0,0,0,0}, float[4] var = {1,1,1,1}, float[4] unused = {1,2,3,4}> {\n"
+	"  h = Gemm <transB = 1> (x, w)\n"
+	"  y = BatchNormalization (h, scale, bias, mean, var)\n"
+	"}\n";
+
+static void moves_statistics(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 16);
+	for (int frozen = 0; frozen < 2; frozen++) {
+		pai_train_options o = options(f, d, "sgd{lr=0.1}");
+		o.session.freeze = frozen ? "mean" : NULL;
+		o.epochs = 1;
+		pai_train_result r;
+		pai_model *m = parse(f, normalised), *before = parse(f, normalised);
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+		assert_int_equal(same(m, before, "mean"), frozen);
+		assert_int_equal(same(m, before, "var"), frozen);
+		assert_false(same(m, before, "scale"));
+		assert_true(same(m, before, "unused"));
+		double sum = 0; /* of input 0 over the batch: w picks it */
+		for (int i = 0; i < 16; i++)
+			sum += pai_tensor_get(&d->fields[0].tensor, i * 6);
+		if (!frozen)
+			assert_true(fabs(pai_tensor_get(weight(m, "mean"), 0) - 0.1 * sum / 16) <
+				    1e-6);
+		pai_model_free(m);
+		pai_model_free(before);
+	}
+}
+
+static void reports_progress(void *payload, const pai_train_progress *p)
+{
+	int *seen = payload;
+	seen[p->epoch_end]++;
+	assert_true(p->step <= p->steps);
+	assert_true(p->seconds_left >= 0);
+}
+
+static void keeps_to_lengths(void **state)
+{
+	fixture *f = *state;
+	static const struct {
+		int n, epochs, batch;
+		uint64_t steps;
+		bool drop_last;
+		uint64_t want_steps;
+		int want_epochs;
+	} cases[] = {
+		{40, 2, 16, 0, false, 6, 2}, {40, 2, 16, 0, true, 4, 2},
+		{40, 0, 16, 4, false, 4, 2}, {40, 2, 16, 5, false, 5, 2},
+		{40, 1, 64, 0, false, 1, 1},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		pai_train_options o = options(f, samples(f, cases[i].n), "sgd{lr=0.1}");
+		int seen[2] = {0, 0};
+		o.epochs = cases[i].epochs;
+		o.batch = cases[i].batch;
+		o.steps = cases[i].steps;
+		o.drop_last = cases[i].drop_last;
+		o.progress = reports_progress;
+		o.payload = seen;
+		pai_train_result r;
+		pai_model *m = parse(f, network);
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+		assert_int_equal(r.steps, cases[i].want_steps);
+		assert_int_equal(r.epochs, cases[i].want_epochs);
+		assert_int_equal(seen[0], cases[i].want_steps);
+		assert_int_equal(seen[1], cases[i].want_epochs);
+		pai_model_free(m);
+	}
+	pai_train_options o = options(f, samples(f, 8), "sgd{lr=0.1}");
+	o.drop_last = true;
+	pai_train_result r;
+	pai_model *m = parse(f, network);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_INVALID);
+	pai_model_free(m);
+}
+
+/* An update may be cut anywhere: chunks give the bits of the whole. */
+static void updates_elementwise(void **state)
+{
+	(void)state;
+	enum { N = 1003 };
+	static float p[2][N], g[N], s[2][2][N];
+	for (int k = 0; pai_optimizer_get(k); k++) {
+		const pai_optimizer *o = pai_optimizer_get(k);
+		double settings[] = {0.9, 0.99, 1e-3, 0.02}; /* all plausible in each place */
+		memset(s, 0, sizeof s);
+		for (int i = 0; i < N; i++) {
+			p[0][i] = p[1][i] = sinf((float)i);
+			g[i] = cosf((float)(3 * i));
+		}
+		for (uint64_t t = 1; t <= 3; t++) {
+			pai_hyper h = {0.05, t, settings};
+			o->update(&h, N, p[0], g, (float *[]){s[0][0], s[0][1]});
+			for (size_t at = 0, n = 1; at < N; at += n, n += 7) {
+				n = at + n > N ? N - at : n;
+				o->update(&h, n, p[1] + at, g + at,
+					  (float *[]){s[1][0] + at, s[1][1] + at});
+			}
+		}
+		assert_memory_equal(p[0], p[1], sizeof p[0]);
+		assert_memory_equal(s[0], s[1], sizeof s[0]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(learns, setup, teardown),
+		cmocka_unit_test_setup_teardown(repeats_to_the_bit, setup, teardown),
+		cmocka_unit_test_setup_teardown(keeps_what_is_frozen, setup, teardown),
+		cmocka_unit_test_setup_teardown(scales_learning_rates, setup, teardown),
+		cmocka_unit_test_setup_teardown(makes_weights, setup, teardown),
+		cmocka_unit_test_setup_teardown(stops_at_nan, setup, teardown),
+		cmocka_unit_test_setup_teardown(leaves_a_run_folder, setup, teardown),
+		cmocka_unit_test_setup_teardown(moves_statistics, setup, teardown),
+		cmocka_unit_test_setup_teardown(keeps_to_lengths, setup, teardown),
+		cmocka_unit_test(updates_elementwise),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
