@@ -157,10 +157,8 @@ static pai_status entry_range(text_in *t, const pai_tensor *x, text_num num, int
 	}
 	int64_t v;
 	PAI_TRY(text_num_int(t, num, &v));
-	int64_t least = is_signed ? -((int64_t)1 << (bits - 1) % 64) : 0;
-	int64_t most = is_signed && bits < 64 ? ((int64_t)1 << (bits - 1)) - 1 : INT64_MAX;
-	if (bits == 64 && is_signed)
-		least = INT64_MIN;
+	int64_t most = is_signed ? INT64_MAX >> (64 - bits) : INT64_MAX;
+	int64_t least = is_signed ? -most - 1 : 0;
 	if (v < least || v > most)
 		return text_fail(t, PAI_E_text_number, "%" PRId64 " does not fit in %s", v,
 				 info->text);
