@@ -174,7 +174,7 @@ pai_status pai_plan_execute(pai_plan *p)
 static bool same_input(const pai_tensor *a, const pai_tensor *b)
 {
 	return a->dtype == b->dtype && a->rank == b->rank &&
-	       !memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank);
+	       (a->rank < 1 || !memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank));
 }
 
 /* The caller's memory is read in place unless its address is no multiple of the element's size. */

@@ -74,7 +74,8 @@ static bool serves(const pai_runner *r, const entry *e, const pai_tensor *const 
 	for (int i = 0; i < r->n_inputs; i++) {
 		const pai_tensor *a = &e->inputs[i], *b = in[i];
 		if (a->dtype != b->dtype || a->rank != b->rank ||
-		    memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank))
+		    (a->rank > 0 &&
+		     memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank) != 0))
 			return false;
 	}
 	return true;
