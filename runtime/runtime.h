@@ -380,6 +380,7 @@ typedef struct pai_session_options {
 					 * a gradient reaches, single numbers (rank 0) excepted */
 	pai_backend backend;
 	int threads;
+	bool profile; /* time every step of the plan */
 } pai_session_options;
 
 /* The model is not changed; pai_session_store writes the weights back. A factor of the learning
@@ -397,6 +398,8 @@ PAI_API PAI_MUST_USE pai_status pai_session_evaluate(pai_session *s,
 						     const pai_tensor *const *inputs,
 						     const pai_tensor *labels,
 						     const pai_tensor **output, float *loss);
+/* The plan of the newest training step's shapes, for its figures; NULL: none was made. */
+PAI_API const pai_plan *pai_session_plan(const pai_session *s);
 PAI_API void pai_session_set_lr(pai_session *s, float lr);
 PAI_API float pai_session_lr(const pai_session *s);
 /* Writes the weights into the initialisers of m, which has those of the session's model. */

@@ -214,6 +214,7 @@ static void set_options(pai_session *s, half *h, const bindings *b)
 	h->options = (pai_plan_options){
 		.backend = s->options.backend,
 		.threads = s->options.threads,
+		.profile = s->options.profile,
 		.n_bound = b->n,
 		.bound = b->values,
 		.bound_data = b->data,
@@ -434,6 +435,11 @@ pai_status pai_session_evaluate(pai_session *s, const pai_tensor *const *inputs,
 	*output = outputs[0];
 	*loss = *(const float *)outputs[1]->data;
 	return PAI_OK;
+}
+
+const pai_plan *pai_session_plan(const pai_session *s)
+{
+	return s->train.n_plans ? s->train.plans[s->train.n_plans - 1].plan : NULL;
 }
 
 void pai_session_set_lr(pai_session *s, float lr)
