@@ -266,12 +266,13 @@ static void dropout(void **state)
 
 /* Shapes of the inputs of a rule under test. */
 typedef enum form {
-	ONE,     /* x */
-	PAIR,    /* x, y that broadcast to each other */
-	THREE,   /* x, y, w that do */
-	AXES,    /* x, and axes as an initialiser */
-	CHOICE,  /* a condition as an initialiser, then a pair */
-	CHANNELS /* x of rank 2 to 4, then four vectors of its channels */
+	ONE,      /* x */
+	PAIR,     /* x, y that broadcast to each other */
+	THREE,    /* x, y, w that do */
+	AXES,     /* x, and axes as an initialiser */
+	CHOICE,   /* a condition as an initialiser, then a pair */
+	CHANNELS, /* x of rank 2 to 4, then four vectors of its channels */
+	LABELS    /* x of rank 2 to 4, and a class for each place as an initialiser */
 } form;
 
 typedef struct rule {
@@ -314,6 +315,45 @@ static const rule rules[] = {
 	{ONE, -2, 2, "18", "ReduceMean(x)"},
 	{AXES, -2, 2, "18", "ReduceMax<keepdims = 0>(x, axes)"},
 	{AXES, -2, 2, "18", "ReduceMin(x, axes)"},
+	{THREE, -2, 2, "17", "Sum(x, y, w)"},
+	{THREE, -2, 2, "17", "Mean(x, y, w)"},
+	{PAIR, 0.5, 2, "17", "Mod<fmod = 1>(x, y)"},
+	{ONE, -0.9, 0.9, "17", "Acos(x)"},
+	{ONE, 1.5, 2, "17", "Acosh(x)"},
+	{ONE, -0.9, 0.9, "17", "Asin(x)"},
+	{ONE, -2, 2, "17", "Asinh(x)"},
+	{ONE, -2, 2, "17", "Atan(x)"},
+	{ONE, -0.9, 0.9, "17", "Atanh(x)"},
+	{ONE, -2, 2, "17", "Cos(x)"},
+	{ONE, -2, 2, "17", "Cosh(x)"},
+	{ONE, -2, 2, "17", "Elu<alpha = 1.5>(x)"},
+	{ONE, -2, 2, "20", "Gelu(x)"},
+	{ONE, -2, 2, "20", "Gelu<approximate = \"tanh\">(x)"},
+	{ONE, -4, 4, "17", "HardSigmoid(x)"},
+	{ONE, -4, 4, "17", "HardSwish(x)"},
+	{ONE, -2, 2, "18", "Mish(x)"},
+	{ONE, 0.5, 2, "17", "Reciprocal(x)"},
+	{ONE, -2, 2, "17", "Selu(x)"},
+	{ONE, -2, 2, "17", "Shrink<bias = 0.3, lambd = 0.7>(x)"},
+	{ONE, -2, 2, "17", "Sin(x)"},
+	{ONE, -2, 2, "17", "Sinh(x)"},
+	{ONE, -2, 2, "17", "Softplus(x)"},
+	{ONE, -2, 2, "17", "Softsign(x)"},
+	{ONE, -2, 2, "24", "Swish<alpha = 1.7>(x)"},
+	{ONE, -1, 1, "17", "Tan(x)"},
+	{ONE, -2, 2, "17", "ThresholdedRelu<alpha = 0.4>(x)"},
+	{AXES, -2, 2, "18", "ReduceL1<keepdims = 0>(x, axes)"},
+	{AXES, 0.5, 2, "18", "ReduceL2(x, axes)"},
+	{AXES, 0.5, 2, "18", "ReduceLogSum<keepdims = 0>(x, axes)"},
+	{AXES, -2, 2, "18", "ReduceLogSumExp<keepdims = 0>(x, axes)"},
+	{ONE, -2, 2, "18", "ReduceLogSumExp<keepdims = 0>(x)"},
+	{AXES, -2, 2, "18", "ReduceProd<keepdims = 0>(x, axes)"},
+	{AXES, -2, 2, "18", "ReduceSumSquare(x, axes)"},
+	{LABELS, -2, 2, "17", "SoftmaxCrossEntropyLoss(x, t)"},
+	{LABELS, -2, 2, "17", "SoftmaxCrossEntropyLoss<reduction = \"none\">(x, t)"},
+	{LABELS, -2, 2, "17",
+	 "SoftmaxCrossEntropyLoss<reduction = \"sum\", ignore_index = 0>(x, t)"},
+	{LABELS, -2, 2, "17", "NegativeLogLikelihoodLoss<ignore_index = 0>(x, t)"},
 	{CHANNELS, 0.5, 2, "17", "BatchNormalization<epsilon = 0.125>(x, s, b, m, v)"},
 	{CHANNELS, 0.5, 2, "17",
 	 "BatchNormalization<epsilon = 0.125, training_mode = 1>(x, s, b, m, v)"},
@@ -349,6 +389,21 @@ static void print_part(char *to, int rank, const int64_t *dims)
 	print_shape(to, rank - skip, part + skip);
 }
 
+static void print_labels(char *to, int rank, const int64_t *dims)
+{
+	int64_t places[4], n = 1;
+	char shape[64];
+	for (int d = 0; d < rank; d++)
+		if (d != 1)
+			n *= places[d > 1 ? d - 1 : d] = dims[d];
+	print_shape(shape, rank - 1, places);
+	to += sprintf(to, "<int64%s t = {", shape);
+	for (int64_t i = 0; i < n; i++) /* at least one that ignore_index = 0 does not meet */
+		to += sprintf(to, "%s%d", i ? "," : "",
+			      (int)(i ? draw_int(0, dims[1] - 1) : dims[1] - 1));
+	sprintf(to, "}>");
+}
+
 static void write_model(const rule *r, char *to, size_t size)
 {
 	int rank = (int)draw_int(r->form == ONE ? 1 : 2, 4);
@@ -356,7 +411,7 @@ static void write_model(const rule *r, char *to, size_t size)
 	char shape[4][64], init[512] = "", *at = init;
 	const char *inputs = "double%s x";
 	for (int d = 0; d < rank; d++)
-		dims[d] = draw_int(1, 4);
+		dims[d] = draw_int(r->form == LABELS && d == 1 ? 2 : 1, 4);
 	print_shape(shape[0], rank, dims);
 	for (int k = 1; k < 4; k++)
 		print_part(shape[k], rank, dims);
@@ -378,6 +433,8 @@ static void write_model(const rule *r, char *to, size_t size)
 			at += sprintf(at, "%s%d", i ? "," : "", draw(0, 1) < 0.5);
 		sprintf(at, "}>");
 	}
+	if (r->form == LABELS)
+		print_labels(init, rank, dims);
 	char list[512], channels[32];
 	snprintf(channels, sizeof channels, "%lld", (long long)dims[rank > 1]);
 	snprintf(list, sizeof list, inputs, shape[0], shape[1], shape[2], channels, channels);
