@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <unistd.h>
 
 static pai_ctx *ctx;
 
@@ -50,12 +51,16 @@ static pai_status apply(pai_model *m, const char *passes)
 	return status;
 }
 
+static void must_ok(pai_status status, const char *what)
+{
+	for (int i = 0; status != PAI_OK && i < pai_diag_count(ctx); i++)
+		print_error("%s: %s\n", what, pai_diag_get(ctx, i)->text);
+	assert_int_equal(status, PAI_OK);
+}
+
 static void must(pai_model *m, const char *passes)
 {
-	pai_status status = apply(m, passes);
-	for (int i = 0; status != PAI_OK && i < pai_diag_count(ctx); i++)
-		print_error("%s: %s\n", passes, pai_diag_get(ctx, i)->text);
-	assert_int_equal(status, PAI_OK);
+	must_ok(apply(m, passes), passes);
 }
 
 static void put(void *payload, const char *s, size_t n)
@@ -164,6 +169,50 @@ static void insert_remove_burn_in(void **state)
 	}
 	free(before);
 	pai_model_free(plain);
+}
+
+static void read_bytes(const char *path, pai_arena *a, pai_file *out)
+{
+	must_ok(pai_file_open(ctx, a, path, out), path);
+}
+
+/* Insert, write, read, remove, write: the bytes of the original, also where the file changed its IR
+ * version and where a loop reads the parameter. */
+static void remove_restores_the_bytes(void **state)
+{
+	(void)state;
+	static const char *const names[] = {"own_lenet_op9", "own_loop_if", "own_scan_rnn",
+					    "own_functions"};
+	char folder[] = "/tmp/pai-transforms-XXXXXX", original[256], with[64], without[64];
+	assert_non_null(mkdtemp(folder));
+	snprintf(with, sizeof with, "%s/with.onnx", folder);
+	snprintf(without, sizeof without, "%s/without.onnx", folder);
+	for (int i = 0; i < 4; i++) {
+		bool none = i == 3; /* nothing to transform: bytes out equal bytes in */
+		pai_arena *a = pai_arena_new(ctx);
+		pai_file x, y;
+		pai_model *m;
+		snprintf(original, sizeof original, PAI_TEST_DATA "/models/%s.onnx", names[i]);
+		must_ok(pai_model_read(ctx, original, &m), original);
+		must_ok(pai_infer(m), original);
+		if (!none)
+			must(m, add("weights:deterministic_rounding{num_levels=15}"));
+		must_ok(pai_model_write(m, with, NULL), with);
+		pai_model_free(m);
+		must_ok(pai_model_read(ctx, with, &m), with);
+		must_ok(pai_infer(m), with);
+		must(m, "remove-transforms");
+		must_ok(pai_model_write(m, without, NULL), without);
+		read_bytes(original, a, &x);
+		read_bytes(without, a, &y);
+		assert_int_equal(x.size, y.size);
+		assert_memory_equal(x.data, y.data, x.size);
+		pai_model_free(m);
+		pai_arena_free(a);
+	}
+	unlink(with);
+	unlink(without);
+	rmdir(folder);
 }
 
 static void random_transforms(void **state)
@@ -302,6 +351,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(insert_remove_burn_in),
+		cmocka_unit_test(remove_restores_the_bytes),
 		cmocka_unit_test(random_transforms),
 		cmocka_unit_test(one_node_for_a_shared_parameter),
 		cmocka_unit_test(chains),
