@@ -81,8 +81,8 @@ static pai_status call_kernel(pai_ctx *ctx, const evaluation *e, const pai_node 
 	PAI_TRY(align_inputs(ctx, e, n, aligned));
 	PAI_TRY(shape_outputs(ctx, e, n, aligned, out));
 	evaluation own = *e;
-	pai_run run = {.ctx = ctx, .threads = 1, .output = output, .owner = &own,
-		       .strings = e->arena};
+	pai_run run = {
+		.ctx = ctx, .threads = 1, .output = output, .owner = &own, .strings = e->arena};
 	pai_call c = {.ctx = ctx,
 		      .node = n,
 		      .kernel = k,
