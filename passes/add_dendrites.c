@@ -22,10 +22,9 @@ typedef struct settings {
 	const pai_dendrite_activation *f; /* NULL: by the layer */
 	const pai_dendrite_init *init;
 	double scale, ratio, lr;
-	int64_t width; /* 0: from ratio */
+	int64_t width;  /* 0: from ratio */
+	pai_map *known; /* of the graph at hand: what its layers have, by name */
 } settings;
-
-typedef PAI_VEC(pai_layer) layer_list;
 
 /* "op:Conv,enc*": of the operator, or the name. */
 static bool listed(const char *list, const pai_layer *l)
@@ -50,9 +49,9 @@ static bool selected(const settings *s, const pai_layer *l)
 	return listed(s->select, l) && !(s->exclude && listed(s->exclude, l));
 }
 
-static layer_list layers_of(pai_pass_run *r, const pai_graph *g)
+static pai_layers layers_of(pai_pass_run *r, const pai_graph *g)
 {
-	layer_list layers = {0};
+	pai_layers layers = {0};
 	pai_map *names = pai_map_new(r->scratch);
 	for (int i = 0; i < g->nodes.n; i++) {
 		pai_layer l;
@@ -66,36 +65,35 @@ static layer_list layers_of(pai_pass_run *r, const pai_graph *g)
 	return layers;
 }
 
-/* What the layer has already. */
+/* What a layer has already. */
 typedef struct existing {
-	pai_value *y;                /* its output with dendrites */
+	pai_value *y;                /* its output with dendrites; NULL: it has none */
 	int n;                       /* dendrites */
 	PAI_VEC(pai_value *) active; /* a_i of the reference's cascade */
 } existing;
 
-static const char *prop(const pai_node *n, const char *key)
+/* By name of the layer. */
+static pai_map *find_existing(pai_arena *a, const pai_graph *g)
 {
-	const char *v = pai_prop_get(&n->props, key);
-	return v ? v : "";
-}
-
-static existing existing_of(pai_pass_run *r, const pai_graph *g, const pai_layer *l)
-{
-	existing e = {.y = l->y};
+	pai_map *map = pai_map_new(a);
 	for (int i = 0; i < g->nodes.n; i++) {
 		pai_node *n = g->nodes.at[i];
-		if (strcmp(prop(n, PAI_DENDRITE_LAYER), l->name) != 0)
+		const char *layer = pai_prop_get(&n->props, PAI_DENDRITE_LAYER);
+		const char *role = pai_dendrite_prop(n, PAI_DENDRITE_ROLE);
+		if (!layer)
 			continue;
-		const char *role = prop(n, PAI_DENDRITE_ROLE);
+		existing *e = pai_map_get(map, layer);
+		if (!e)
+			pai_map_put(map, layer, e = PAI_NEW(a, existing));
 		if (strcmp(role, "combine") == 0) {
-			e.n++;
-			e.y = n->out[0];
+			e->n++;
+			e->y = n->out[0];
 		} else if (strcmp(role, "activation") == 0 &&
-			   strcmp(prop(n, PAI_DENDRITE_RECIPE), "reference") == 0) {
-			PAI_PUSH(r->scratch, e.active, n->out[0]);
+			   strcmp(pai_dendrite_prop(n, PAI_DENDRITE_RECIPE), "reference") == 0) {
+			PAI_PUSH(a, e->active, n->out[0]);
 		}
 	}
-	return e;
+	return map;
 }
 
 /* A vector of C numbers that multiplies along the channels of y: [C] or [C, 1, ...]. */
@@ -181,166 +179,6 @@ static pai_status reference_dendrite(pai_branch *b, pai_pass_run *r, const setti
 
 /* ---- recipe=block ---- */
 
-typedef struct span {
-	const pai_layer *first, *last;
-	PAI_VEC(pai_node *) between; /* pools and Flatten that the branch repeats, in order */
-	int64_t per_channel; /* inputs of the last layer that one channel of the first becomes */
-} span;
-
-static bool any_of(const pai_node *n, const char *const *ops)
-{
-	for (; *ops; ops++)
-		if (pai_node_is(n, *ops))
-			return true;
-	return false;
-}
-
-/* Shape and channels stay; input 0 is what passes through. */
-static bool keeps_shape(const pai_node *n)
-{
-	static const char *const ops[] = {"Relu",
-					  "LeakyRelu",
-					  "PRelu",
-					  "Elu",
-					  "Selu",
-					  "Celu",
-					  "Clip",
-					  "Sigmoid",
-					  "Tanh",
-					  "Softplus",
-					  "Softsign",
-					  "HardSigmoid",
-					  "Gelu",
-					  "HardSwish",
-					  "Mish",
-					  "Abs",
-					  "Dropout",
-					  "Identity",
-					  "Erf",
-					  "Exp",
-					  "Sqrt",
-					  "Neg",
-					  "ThresholdedRelu",
-					  "BatchNormalization",
-					  "InstanceNormalization",
-					  "LayerNormalization",
-					  "GroupNormalization",
-					  "LRN",
-					  NULL};
-	return any_of(n, ops) || strcmp(prop(n, PAI_DENDRITE_ROLE), "combine") == 0;
-}
-
-static bool is_binary(const pai_node *n)
-{
-	static const char *const ops[] = {"Add", "Sub", "Mul", "Div", "Pow", NULL};
-	return any_of(n, ops) && !pai_prop_get(&n->props, PAI_DENDRITE_ROLE);
-}
-
-static const pai_layer *layer_with_output(const layer_list *layers, const pai_value *v)
-{
-	for (int i = 0; i < layers->n; i++)
-		if (layers->at[i].y == v)
-			return &layers->at[i];
-	return NULL;
-}
-
-/* Where the elementwise nodes that make v come from, if that is one value: x of x * sigmoid(x). At
- * most `budget` nodes are looked at; NULL: several values, or too many nodes. */
-static pai_value *origin_of(const layer_list *layers, pai_value *v, int *budget)
-{
-	while ((*budget)-- > 0) {
-		pai_node *n = v->producer;
-		if (!n || n->graph != v->graph || !pai_node_in(n, 0) ||
-		    layer_with_output(layers, v))
-			return v;
-		if (keeps_shape(n)) {
-			v = n->in[0];
-		} else if (is_binary(n)) {
-			bool fixed[2] = {pai_parameter_of(n->in[0]), pai_parameter_of(n->in[1])};
-			if (fixed[0] == fixed[1]) {
-				pai_value *a = origin_of(layers, n->in[0], budget);
-				return a && a == origin_of(layers, n->in[1], budget) ? a : NULL;
-			}
-			v = n->in[fixed[0]];
-		} else {
-			return v;
-		}
-	}
-	return NULL;
-}
-
-static bool is_pool(const pai_node *n)
-{
-	static const char *const ops[] = {"MaxPool",       "AveragePool", "GlobalAveragePool",
-					  "GlobalMaxPool", "LpPool",      NULL};
-	return any_of(n, ops);
-}
-
-/* Flatten, or a Reshape of [N, C, ...] to [N, K]. */
-static bool is_flatten(const pai_node *n)
-{
-	if (pai_node_is(n, "Flatten"))
-		return pai_node_int(n, "axis", 1) == 1;
-	return pai_node_is(n, "Reshape") && n->out[0]->type.rank == 2 && n->in[0]->type.rank > 2 &&
-	       (pai_dim_equal(n->out[0]->type.dims[0], n->in[0]->type.dims[0]));
-}
-
-/* Inputs of a layer that stand for one position of x: axis 1 of a Conv's weight and so on. */
-static int64_t inputs_of(const pai_layer *l)
-{
-	if (pai_node_is(l->op, "Conv"))
-		return l->w->dims[1] * pai_node_int(l->op, "group", 1);
-	if (pai_node_is(l->op, "ConvTranspose"))
-		return l->w->dims[0];
-	return l->w->dims[pai_node_is(l->op, "Gemm") && pai_node_int(l->op, "transB", 0) ? 1 : 0];
-}
-
-/* Walks from the last layer's input back to the first layer's output. A layer's own dendrites and
- * what lies elementwise between are left out of the branch. */
-static bool span_of(pai_pass_run *r, const layer_list *layers, const pai_layer *last, span *out)
-{
-	*out = (span){.last = last, .per_channel = 1};
-	pai_value *v = last->x;
-	bool activated = false, flat = false;
-	for (int steps = 0; steps < 64; steps++) {
-		const pai_layer *l = layer_with_output(layers, v);
-		pai_node *n = v->producer;
-		if (l) {
-			out->first = l;
-			break;
-		}
-		if (!n || n->graph != last->op->graph || !pai_node_in(n, 0))
-			return false;
-		if (is_pool(n) || is_flatten(n)) {
-			flat |= is_flatten(n);
-			PAI_PUSH(r->scratch, out->between, n);
-			v = n->in[0];
-		} else if (keeps_shape(n)) {
-			activated |= !pai_prop_get(&n->props, PAI_DENDRITE_ROLE);
-			v = n->in[0];
-		} else if (is_binary(n)) {
-			int budget = 64;
-			v = origin_of(layers, v, &budget);
-			if (!v)
-				return false;
-			activated = true;
-		} else {
-			return false;
-		}
-	}
-	if (!out->first || !activated || out->first->w->dtype != last->w->dtype)
-		return false;
-	for (int i = 0; i < out->between.n / 2; i++) { /* found back to front */
-		pai_node **at = out->between.at, *swap = at[i];
-		at[i] = at[out->between.n - 1 - i];
-		at[out->between.n - 1 - i] = swap;
-	}
-	int64_t channels = out->first->channels, inputs = inputs_of(last);
-	out->per_channel = flat ? inputs / channels : 1;
-	return flat ? inputs % channels == 0 && !last->spatial && out->first->spatial
-		    : inputs == channels && !out->first->spatial == !last->spatial;
-}
-
 /* V and T: the geometry of a layer, `in` channels to `out`, one group. */
 static pai_status like_layer(pai_branch *b, const char *part, const pai_layer *l, pai_value *x,
 			     int64_t in, int64_t out, double deviation, pai_value *bias,
@@ -371,7 +209,7 @@ static pai_status like_layer(pai_branch *b, const char *part, const pai_layer *l
 }
 
 /* Units of the branch: given, or as many as make its parameters `ratio` of the span's. */
-static int64_t width_of(const settings *s, const span *sp)
+static int64_t width_of(const settings *s, const pai_span *sp)
 {
 	if (s->width > 0)
 		return s->width;
@@ -380,7 +218,7 @@ static int64_t width_of(const settings *s, const span *sp)
 		kernel_v *= sp->first->w->dims[i];
 	for (int i = 2; i < sp->last->w->rank; i++)
 		kernel_t *= sp->last->w->dims[i];
-	double unit = (double)inputs_of(sp->first) * (double)kernel_v + 1 +
+	double unit = (double)pai_layer_inputs(sp->first) * (double)kernel_v + 1 +
 		      (double)sp->per_channel * (double)kernel_t * (double)sp->last->channels;
 	double have = (double)pai_tensor_nelem(sp->first->w) + (double)sp->first->channels +
 		      (double)pai_tensor_nelem(sp->last->w);
@@ -393,10 +231,10 @@ static const pai_dendrite_activation *default_activation(const pai_layer *l)
 	return pai_dendrite_activation_find(l->spatial ? "abs" : "gelu");
 }
 
-static pai_status block_dendrite(pai_branch *b, const settings *s, const span *sp, existing *e)
+static pai_status block_dendrite(pai_branch *b, const settings *s, const pai_span *sp, existing *e)
 {
 	const pai_layer *first = sp->first, *last = sp->last;
-	int64_t r = width_of(s, sp), in = inputs_of(first), taps = 1;
+	int64_t r = width_of(s, sp), in = pai_layer_inputs(first), taps = 1;
 	for (int i = 2; i < first->w->rank; i++)
 		taps *= first->w->dims[i];
 	pai_value *c, *h, *t;
@@ -406,7 +244,7 @@ static pai_status block_dendrite(pai_branch *b, const settings *s, const span *s
 	h = pai_branch_activate(b, s->f ? s->f : default_activation(first), h);
 	for (int i = 0; i < sp->between.n; i++) {
 		const pai_node *n = sp->between.at[i];
-		bool pool = is_pool(n);
+		bool pool = pai_is_pool(n);
 		h = pai_branch_node(b, "branch", pool ? n->op_type : "Flatten", 1, &h, 1,
 				    pool ? n : NULL)
 			    ->out[0];
@@ -419,9 +257,12 @@ static pai_status block_dendrite(pai_branch *b, const settings *s, const span *s
 /* ---- both ---- */
 
 static pai_status grow(pai_pass_run *r, pai_patch *out, const settings *s, const pai_layer *l,
-		       const span *sp)
+		       const pai_span *sp)
 {
-	existing e = existing_of(r, l->op->graph, l);
+	const existing *has = pai_map_get(s->known, l->name);
+	existing e = has ? *has : (existing){0};
+	if (!e.y)
+		e.y = l->y;
 	pai_value *before = e.y;
 	pai_branch b = {.ctx = r->ctx,
 			.patch = out,
@@ -446,7 +287,7 @@ static pai_status grow(pai_pass_run *r, pai_patch *out, const settings *s, const
 	return PAI_OK;
 }
 
-static pai_status run_reference(pai_pass_run *r, pai_patch *out, const layer_list *layers)
+static pai_status run_reference(pai_pass_run *r, pai_patch *out, const pai_layers *layers)
 {
 	const settings *s = r->state;
 	for (int i = 0; i < layers->n; i++) {
@@ -460,16 +301,16 @@ static pai_status run_reference(pai_pass_run *r, pai_patch *out, const layer_lis
 
 /* Spans share no layer where that is possible: first come, first served from the input on; a layer
  * left over then takes part in a second span. */
-static pai_status run_block(pai_pass_run *r, pai_patch *out, const layer_list *layers)
+static pai_status run_block(pai_pass_run *r, pai_patch *out, const pai_layers *layers)
 {
 	const settings *s = r->state;
 	bool *covered = PAI_NEWS(r->scratch, bool, layers->n);
 	bool *has = PAI_NEWS(r->scratch, bool, layers->n);
 	for (int round = 0; round < 2; round++)
 		for (int i = 0; i < layers->n; i++) {
-			span sp;
+			pai_span sp;
 			if (has[i] || (round && covered[i]) || !selected(s, &layers->at[i]) ||
-			    !span_of(r, layers, &layers->at[i], &sp))
+			    !pai_span_of(r->scratch, layers, &layers->at[i], &sp))
 				continue;
 			ptrdiff_t first = sp.first - layers->at;
 			if (round == 0 && (covered[i] || covered[first]))
@@ -486,8 +327,9 @@ static pai_status run_block(pai_pass_run *r, pai_patch *out, const layer_list *l
 
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
-	const settings *s = r->state;
-	layer_list layers = layers_of(r, g);
+	settings *s = r->state;
+	pai_layers layers = layers_of(r, g);
+	s->known = find_existing(r->scratch, g);
 	return s->reference ? run_reference(r, out, &layers) : run_block(r, out, &layers);
 }
 

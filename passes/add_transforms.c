@@ -228,22 +228,12 @@ static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *r
 }
 
 /* The node of the parameter's own graph before which the transform is placed. */
-static const pai_node *first_reader(const parameter *p)
+static const pai_node *first_reader(const pai_pass_run *r, const parameter *p)
 {
-	const pai_graph *g = p->value->graph;
-	for (int i = 0; i < g->nodes.n; i++)
-		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
-			if (g->nodes.at[i]->in[k] == p->tail)
-				return g->nodes.at[i];
-	for (int i = 0; i < p->readers.n;
-	     i++) { /* read in a body only: before the node that has it */
-		const pai_node *n = p->readers.at[i].node;
-		while (n && n->graph != g)
-			n = n->graph->owner;
-		if (n)
-			return n;
-	}
-	return NULL;
+	const pai_node *n = r->uses->n[p->tail->id] ? r->uses->of[p->tail->id][0].node : NULL;
+	while (n && n->graph != p->value->graph) /* read in a body: before the node that has it */
+		n = n->graph->owner;
+	return n;
 }
 
 static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, const chain *c)
@@ -253,7 +243,7 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 		return pai_fail(r->ctx, PAI_E_transform_exists, pai_at_value(p->value),
 				"has a transform already; rule %s would replace it",
 				c->at[0]->label);
-	pai_patch_begin(out, first_reader(p), "add transform");
+	pai_patch_begin(out, first_reader(r, p), "add transform");
 	for (int i = 0; i < c->n; i++) {
 		const pai_rule *rule = c->at[i];
 		const char *hint = pai_arena_printf(r->scratch, "%s_%s", p->value->name,

@@ -1,13 +1,14 @@
 /* deduplicate_initializers.c -- initialisers with equal type, shape and contents become one.
  *
  * Large contents are compared only when a sample of their bytes agrees, so that a file with many
- * different weights is not read through. Tensors that training must keep apart can be kept so by
- * leaving this pass out.
+ * different weights is not read through. Parameters of dendrites, which start equal and are trained
+ * apart, stay apart; other tensors that training must keep apart are kept so by leaving this pass
+ * out.
  */
-#include "passes/passes.h"
+#include "passes/dendrites.h"
 #include <string.h>
 
-enum { MERGED, BYTES };
+enum { MERGED, BYTES, DENDRITE };
 enum { SAMPLES = 64, SAMPLE = 8 };
 
 /* Type, shape, and some bytes spread evenly. */
@@ -26,6 +27,14 @@ static uint64_t hash_tensor(const pai_tensor *t)
 	return h;
 }
 
+static bool of_a_dendrite(const pai_uses *uses, const pai_value *v)
+{
+	for (int i = 0; v->init->rank > 0 && i < uses->n[v->id]; i++)
+		if (pai_prop_get(&uses->of[v->id][i].node->props, PAI_DENDRITE_LAYER))
+			return true;
+	return false;
+}
+
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
 	size_t cap = 16;
@@ -37,6 +46,10 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		pai_value *v = g->inits.at[k];
 		if (v->is_input || v->is_output || !pai_value_constant(v))
 			continue;
+		if (of_a_dendrite(r->uses, v)) {
+			r->counts[DENDRITE]++;
+			continue;
+		}
 		uint64_t h = hash_tensor(v->init);
 		size_t i = h & (cap - 1);
 		while (table[i] && (hashes[i] != h || !pai_tensor_equal(table[i]->init, v->init)))
@@ -58,8 +71,12 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 const pai_pass pai_pass_deduplicate_initializers = {
 	.name = "deduplicate-initializers",
 	.summary = "keep equal initialisers once",
+	.needs = PAI_USES,
 	.exactness = PAI_EXACT,
 	.once = true,
-	.stats = (const char *const[]){[MERGED] = "merged", [BYTES] = "bytes saved", NULL},
+	.stats = (const char *const[]){[MERGED] = "merged",
+				       [BYTES] = "bytes saved",
+				       [DENDRITE] = "kept: of a dendrite",
+				       NULL},
 	.run = run,
 };

@@ -30,6 +30,23 @@ pai_node *pai_only_reader(const pai_uses *uses, const pai_value *v);
 #define PAI_DENDRITE_ROLE "pai.dendrite.role"     /* branch, activation, combine */
 #define PAI_DENDRITE_RECIPE "pai.dendrite.recipe" /* reference, block */
 
+/* "" when there is none. */
+const char *pai_dendrite_prop(const pai_node *n, const char *key);
+
+typedef PAI_VEC(pai_layer) pai_layers;
+
+typedef struct pai_span { /* what a block dendrite goes around */
+	const pai_layer *first, *last;
+	PAI_VEC(pai_node *) between; /* pools and Flatten that the branch repeats, in order */
+	int64_t per_channel; /* inputs of the last layer that one channel of the first becomes */
+} pai_span;
+
+/* The span that ends with `last`; false: there is none. */
+bool pai_span_of(pai_arena *a, const pai_layers *layers, const pai_layer *last, pai_span *out);
+/* Inputs of a layer at one position of x: axis 1 of a Conv's weight, and so on. */
+int64_t pai_layer_inputs(const pai_layer *l);
+bool pai_is_pool(const pai_node *n);
+
 typedef struct pai_dendrite_init { /* INIT(name, meaning) */
 	const char *name, *meaning;
 	double (*deviation)(double fan_in, double scale);
