@@ -84,11 +84,17 @@ static void align(lowering *l, pai_tensor *t)
 	}
 }
 
+/* A view of a graph (eval.c plans a single node in one) shares the names of the graph itself. */
+static bool same_graph(const pai_graph *a, const pai_graph *b)
+{
+	return a == b || a->names == b->names;
+}
+
 /* The slot of a value in scope; an initialiser's is made when first used. */
 static pai_slot *find(lowering *l, const scope *sc, const pai_value *v)
 {
 	for (; sc; sc = sc->outer) {
-		if (sc->graph != v->graph)
+		if (!same_graph(sc->graph, v->graph))
 			continue;
 		pai_slot **at = &sc->slots[v->id];
 		if (!*at && v->init) {

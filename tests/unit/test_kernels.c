@@ -224,6 +224,27 @@ static void corners(void **state)
 	}
 }
 
+/* A call of a model-local function is run through its body; an output may be too large. */
+static void function_call(void **state)
+{
+	(void)state;
+	pai_model *m = parse("<ir_version: 8, opset_import: [\"\" : 17, \"f\" : 1]>\n"
+			     "g (float[2] x) => (float[2] y) { y = f.scaled<k = 3.0>(x) }\n"
+			     "<domain: \"f\", opset_import: [\"\" : 17]>\n"
+			     "scaled <k> (a) => (b) { c = Constant<value_float: float = @k>() "
+			     "b = Mul(a, c) }");
+	pai_tensor *x = pai_tensor_new(m->arena, PAI_FLOAT, 1, (int64_t[]){2}), *y;
+	const pai_tensor *in = x;
+	for (int i = 0; i < 2; i++)
+		pai_tensor_set(x, i, i + 1);
+	need(pai_eval_node(ctx, m->arena, m->graph->nodes.at[0], &in, 0, &y));
+	assert_true(pai_tensor_get(y, 0) == 3 && pai_tensor_get(y, 1) == 6);
+	assert_int_equal(pai_eval_node(ctx, m->arena, m->graph->nodes.at[0], &in, 4, &y),
+			 PAI_LIMIT);
+	pai_diag_clear(ctx);
+	pai_model_free(m);
+}
+
 /* Dropout keeps about 1 - ratio of the elements, scales them, and its mask and gradient agree. */
 static void dropout(void **state)
 {
@@ -548,8 +569,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(philox_vectors), cmocka_unit_test(random_streams),
-		cmocka_unit_test(corners),        cmocka_unit_test(dropout),
-		cmocka_unit_test(gradients),
+		cmocka_unit_test(corners),        cmocka_unit_test(function_call),
+		cmocka_unit_test(dropout),        cmocka_unit_test(gradients),
 	};
 	ctx = pai_ctx_new(NULL);
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
