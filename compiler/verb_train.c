@@ -201,8 +201,7 @@ static pai_status rewrite(cli *c, job *j, pai_model *m)
 	const pai_pipeline_options options = {.stop_after = -1};
 	pai_pipeline_report done;
 	PAI_TRY(pai_pipeline_run(m, &j->pipeline, &options, c->arena, &done));
-	cli_print(c, "%d passes before training: %llu rewrites\n", done.n,
-		  (unsigned long long)done.rewrites);
+	cli_print(c, "before training: %llu rewrites\n", (unsigned long long)done.rewrites);
 	return pai_infer(m);
 }
 

@@ -49,7 +49,7 @@ static void from_half(const void *from, void *to, size_t n)
 		const T *f = from;                             \
 		U *t = to;                                     \
 		for (size_t i = 0; i < n; i++)                 \
-			t[i] = f[i];                           \
+			t[i] = (U)f[i];                        \
 	}
 WIDEN(widen_u8, uint8_t, int64_t)
 WIDEN(widen_u16, uint16_t, int64_t)

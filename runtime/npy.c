@@ -67,8 +67,8 @@ static pai_status take_string(cursor *c, const char **s, size_t *n)
 
 static pai_status take_descr(cursor *c, pai_npy *h)
 {
-	const char *s;
-	size_t n;
+	const char *s = "";
+	size_t n = 0;
 	PAI_TRY(take_string(c, &s, &n));
 	for (int i = 0; i < N_TYPES; i++) {
 		const char *d = npy_types[i].descr;
@@ -117,8 +117,8 @@ static pai_status take_dictionary(cursor *c, pai_npy *h)
 	if (!take(c, "{"))
 		return bad(c, "header: no dictionary");
 	while (!take(c, "}")) {
-		const char *key;
-		size_t n;
+		const char *key = "";
+		size_t n = 0;
 		PAI_TRY(take_string(c, &key, &n));
 		if (!take(c, ":"))
 			return bad(c, "header: expected a colon");
@@ -150,6 +150,7 @@ pai_status pai_npy_header(pai_ctx *ctx, const char *file, const char *member, co
 			  size_t n, uint64_t size, pai_npy *out)
 {
 	const uint8_t *b = bytes;
+	*out = (pai_npy){0};
 	cursor c = {ctx, file, member, bytes, (const char *)bytes + n, bytes};
 	if (n < 10 || memcmp(b, "\x93NUMPY", 6) != 0)
 		return bad(&c, "is not in numpy's .npy form");
@@ -182,7 +183,7 @@ pai_status pai_npy_header(pai_ctx *ctx, const char *file, const char *member, co
 /* to[c order] = from[fortran order]: the last index of `from` moves slowest. */
 static void from_fortran(const pai_npy *h, size_t element, const uint8_t *from, uint8_t *to)
 {
-	size_t strides[PAI_MAX_RANK];
+	size_t strides[PAI_MAX_RANK] = {0};
 	int64_t index[PAI_MAX_RANK] = {0};
 	size_t stride = element;
 	for (int i = 0; i < h->rank; i++) {
@@ -221,7 +222,7 @@ pai_status pai_npy_finish(pai_ctx *ctx, pai_arena *a, const char *file, const pa
 pai_status pai_npy_parse(pai_ctx *ctx, pai_arena *a, const char *file, const void *bytes, size_t n,
 			 pai_tensor **out)
 {
-	pai_npy h;
+	pai_npy h = {0};
 	PAI_TRY(pai_npy_header(ctx, file, NULL, bytes, n, n, &h));
 	pai_tensor *t = pai_tensor_new(a, h.dtype, h.rank, h.dims);
 	if (!t)
@@ -281,11 +282,12 @@ pai_status pai_npy_print(pai_ctx *ctx, pai_arena *a, const char *file, const pai
 	/* Contents start at a multiple of 64, as numpy does it. */
 	size_t length = strlen(text) + 1, total = (10 + length + 63) / 64 * 64;
 	uint8_t *h = pai_arena_alloc(a, total);
-	memcpy(h, "\x93NUMPY\x01\x00", 8);
+	static const uint8_t magic[8] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};
+	memcpy(h, magic, sizeof magic);
 	h[8] = (uint8_t)((total - 10) & 255);
 	h[9] = (uint8_t)((total - 10) >> 8);
 	memset(h + 10, ' ', total - 10);
-	memcpy(h + 10, text, length - 1);
+	pai_copy(h + 10, text, length - 1);
 	h[total - 1] = '\n';
 	*header = h;
 	*n_header = total;

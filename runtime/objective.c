@@ -5,6 +5,7 @@
  * labels comes, and the loss is emitted behind the output.
  */
 #include "runtime/runtime.h"
+#include <assert.h>
 #include <string.h>
 
 static pai_status find_output(pai_ctx *ctx, const pai_model *m, const char *name, pai_value **out)
@@ -77,6 +78,7 @@ static pai_status build(pai_ctx *ctx, const pai_session_options *s, bool trainin
 	pai_model_import(m, "", PAI_ONNX_OPSET);
 	pai_value *output = NULL;
 	PAI_TRY(find_output(ctx, m, s->output, &output));
+	assert(output);
 	set_outputs(m, 1, &output);
 	if (training) {
 		PAI_TRY(pai_inline_calls(m, 0, NULL)); /* forms may stand in functions */

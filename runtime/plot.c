@@ -101,9 +101,15 @@ static double place(const range *r, double v, double from, double to)
 	return from + (v - r->from) / (r->to - r->from) * (to - from);
 }
 
+static int ticks(const range *r)
+{
+	return (int)((r->to - r->from) / r->step + 0.5);
+}
+
 static void draw_axis_x(pai_writer *w, const range *r, double left, double right, double bottom)
 {
-	for (double v = r->from; v <= r->to + r->step / 2; v += r->step) {
+	for (int i = 0; i <= ticks(r); i++) {
+		double v = r->from + i * r->step;
 		double x = place(r, v, left, right);
 		pai_writer_printf(w, "<path d=\"M%.1f %.1fv4\" class=\"axis\"/>\n", x, bottom);
 		pai_writer_printf(w, "<text x=\"%.1f\" y=\"%.1f\" class=\"mid\">%.6g</text>\n", x,
@@ -114,7 +120,8 @@ static void draw_axis_x(pai_writer *w, const range *r, double left, double right
 static void draw_axis_y(pai_writer *w, const range *r, double left, double right, double top,
 			double bottom)
 {
-	for (double v = r->from; v <= r->to + r->step / 2; v += r->step) {
+	for (int i = 0; i <= ticks(r); i++) {
+		double v = r->from + i * r->step;
 		double y = place(r, v, bottom, top);
 		pai_writer_printf(w, "<path d=\"M%.1f %.1fH%.1f\" class=\"grid\"/>\n", left, y,
 				  right);

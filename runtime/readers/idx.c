@@ -5,6 +5,7 @@
  * "images". The length must be exact, and is known before anything is allocated for it.
  */
 #include "runtime/runtime.h"
+#include <assert.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -101,7 +102,7 @@ static void to_little_endian(pai_tensor *t)
 
 static pai_status read_tensor(source *s, pai_arena *a, size_t file_size, pai_tensor **out)
 {
-	uint8_t head[4], sizes[4 * MAX_RANK];
+	uint8_t head[4] = {0}, sizes[4 * MAX_RANK] = {0};
 	int64_t dims[MAX_RANK];
 	PAI_TRY(take(s, head, 4));
 	pai_dtype dtype = PAI_UNDEFINED;
@@ -164,6 +165,7 @@ static pai_status read_set(pai_ctx *ctx, const char *path, pai_dataset *out)
 			comma ? pai_arena_strndup(out->arena, name, (size_t)(comma - name)) : name;
 		pai_tensor *t = NULL;
 		PAI_TRY(read_file(ctx, out->arena, file, &t));
+		assert(t);
 		int kind = t->rank == 1;
 		if (seen[kind])
 			return pai_fail(ctx, PAI_E_idx, pai_at_file(path),
