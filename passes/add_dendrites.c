@@ -109,10 +109,7 @@ static pai_status channel_vector(pai_branch *b, const char *part, pai_value **ou
 
 static double fan_in(const pai_layer *l)
 {
-	int64_t n = pai_tensor_nelem(l->w);
-	if (pai_node_is(l->op, "ConvTranspose"))
-		return (double)(n / l->w->dims[1]);
-	return (double)n / (double)l->channels;
+	return (double)pai_tensor_nelem(l->w) / (double)l->channels;
 }
 
 /* ---- recipe=reference ---- */

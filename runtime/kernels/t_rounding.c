@@ -237,37 +237,22 @@ static void give_ends(const settings *s, const pai_t_stats *d, int64_t n, const 
 	}
 }
 
-/* With l = (v - in0)/q_in, q = (end1 - end0)/(L - 1), y = r q_out + out0 and dr/dl taken as 1:
- *   dL/dv = g q_out/q_in
- *   dL/din0 = -sum(g q_out/q_in) + E/q_in,  dL/din1 = -E/q_in,  E = sum(g q_out l)/(L - 1)
- *   dL/dout0 = sum(g) - R,  dL/dout1 = R,  R = sum(g r)/(L - 1)
- * and for the symmetric grid, whose quantum is the extreme element / Q:
- *   dL/d extreme += sum(g (r - l)) / Q. */
-static pai_status run_gradient(pai_call *c)
+/* Fills dx with the part of each element alone; the sums are for the ends of ranges. */
+static sums accumulate(const settings *s, const grid *of, int64_t n, const float *g, const float *v,
+		       const float *y, float *dx)
 {
-	const pai_tensor *dy = c->in[0], *x = c->in[1], *yt = c->in[2];
-	settings s;
-	PAI_TRY(settings_of(c->ctx, c->node, &s));
-	for (int i = 3; i < c->n_in && i < 5; i++)
-		PAI_TRY(range_input(c->ctx, c->node, i, c->in[i], i == 3 ? &s.in : &s.out));
-	PAI_TRY(pai_call_output(c, 0, PAI_FLOAT, x->rank, x->dims));
-	int64_t n = pai_tensor_nelem(x);
-	const float *g = dy->data, *v = x->data, *y = yt->data;
-	float *dx = c->out[0]->data;
-	pai_t_stats stats;
-	grid of = grid_of(&s, n, v, &stats);
-	double gain = of.own_out ? 1 : of.q_out / of.q_in;
-	if (s.mode.rockpool) /* 0/0 and inf/inf are NaN there, whatever the ranges are */
-		gain = of.q_out / of.q_in;
 	sums sum = {0};
+	double gain = of->q_out / of->q_in;
+	if (of->own_out && !s->mode.rockpool)
+		gain = 1; /* in the reference 0/0 and inf/inf are NaN, whatever the ranges are */
 	for (int64_t i = 0; i < n; i++) {
-		double l = (v[i] - of.in0) / of.q_in;
-		if (s.mode.rockpool)
-			l = (v[i] - (float)of.in0) / (float)of.q_in;
-		double r = rint((y[i] - of.out0) / of.q_out);
-		bool outside = l < of.low || l > of.high;
+		double l = (v[i] - of->in0) / of->q_in;
+		if (s->mode.rockpool)
+			l = (v[i] - (float)of->in0) / (float)of->q_in;
+		double r = rint((y[i] - of->out0) / of->q_out);
+		bool outside = l < of->low || l > of->high;
 		dx[i] = (float)(g[i] * gain);
-		if (s.mode.grad == PAI_T_STE_CLIP && !s.mode.rockpool && outside)
+		if (s->mode.grad == PAI_T_STE_CLIP && !s->mode.rockpool && outside)
 			dx[i] = 0;
 		sum.gain += g[i] * gain;
 		sum.level += g[i] * gain * l;
@@ -275,24 +260,46 @@ static pai_status run_gradient(pai_call *c)
 		sum.residual += g[i] * (r - l);
 		sum.one += g[i];
 	}
+	return sum;
+}
+
+/* With l = (v - in0)/q_in, q = (end1 - end0)/(L - 1), y = r q_out + out0 and dr/dl taken as 1:
+ *   dL/dv = g q_out/q_in
+ *   dL/din0 = -sum(g q_out/q_in) + E,  dL/din1 = -E,  E = sum(g q_out/q_in l)/(L - 1)
+ *   dL/dout0 = sum(g) - R,  dL/dout1 = R,  R = sum(g r)/(L - 1)
+ * and for the symmetric grid, whose quantum is the extreme element / Q:
+ *   dL/d extreme += sum(g (r - l)) / Q. */
+static pai_status run_gradient(pai_call *c)
+{
+	const pai_tensor *x = c->in[1];
+	settings s;
+	PAI_TRY(settings_of(c->ctx, c->node, &s));
+	for (int i = 3; i < c->n_in && i < 5; i++)
+		PAI_TRY(range_input(c->ctx, c->node, i, c->in[i], i == 3 ? &s.in : &s.out));
+	PAI_TRY(pai_call_output(c, 0, PAI_FLOAT, x->rank, x->dims));
+	int64_t n = pai_tensor_nelem(x);
+	const float *v = x->data;
+	float *dx = c->out[0]->data;
+	pai_t_stats stats;
+	grid of = grid_of(&s, n, v, &stats);
+	sums sum = accumulate(&s, &of, n, c->in[0]->data, v, c->in[2]->data, dx);
 	double steps = (double)(s.levels - 1);
 	double out[2] = {sum.one - sum.rounded / steps, sum.rounded / steps};
 	double in[2] = {-sum.gain + sum.level / steps, -sum.level / steps};
-	for (int o = 1; o < c->n_out; o++)
-		if (c->out[o]) {
-			PAI_TRY(pai_call_output(c, o, PAI_FLOAT, 1, &(int64_t){2}));
-			for (int e = 0; e < 2; e++)
-				((float *)c->out[o]->data)[e] =
-					(float)(o == 2 ? out[e]
-						       : in[e] + (of.own_out ? out[e] : 0));
-		}
+	for (int o = 1; o < c->n_out; o++) {
+		if (!c->out[o])
+			continue;
+		PAI_TRY(pai_call_output(c, o, PAI_FLOAT, 1, &(int64_t){2}));
+		float *ends = c->out[o]->data;
+		for (int e = 0; e < 2; e++)
+			ends[e] = (float)(o == 2 ? out[e] : in[e] + (of.own_out ? out[e] : 0));
+	}
 	if (s.mode.grad != PAI_T_STE_RANGE || !of.own_in || n == 0)
 		return PAI_OK;
 	if (of.symmetric && s.levels == 2)
 		pai_t_give(n, v, stats.extreme, false, sum.residual, dx);
 	else if (of.symmetric)
-		pai_t_give(n, v, stats.max_abs, true, sum.residual / (double)((s.levels - 1) / 2),
-			   dx);
+		pai_t_give(n, v, stats.max_abs, true, sum.residual / of.high, dx);
 	else if (of.own_out)
 		give_ends(&s, &stats, n, v, -sum.residual / steps, sum.residual / steps, dx);
 	else
