@@ -1,4 +1,5 @@
-/* add_transforms.c -- puts transform nodes on the parameters that ordered rules select.
+/* add_transforms.c -- puts transform nodes on the parameters and activations that ordered rules
+ * select.
  *
  * For each float constant of a graph every reader is held against the rules, through Transpose,
  * Reshape and the like; of the rules that match the last one counts, and those with compose=append
@@ -28,9 +29,9 @@ typedef struct state {
 typedef PAI_VEC(const pai_rule *) chain;
 typedef PAI_VEC(pai_use) use_list;
 
-typedef struct parameter {
-	pai_value *value, *tail; /* tail: value, or the last transform that stands on it */
-	const pai_tensor *tensor;
+typedef struct parameter {        /* or activation */
+	pai_value *value, *tail;  /* tail: value, or the last transform that stands on it */
+	const pai_tensor *tensor; /* its contents; NULL: an activation */
 	use_list readers;
 	bool transformed;
 } parameter;
@@ -196,7 +197,7 @@ static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *r
 	if (!s->lock)
 		return;
 	cJSON *entry = cJSON_CreateObject(), *attrs, *shape;
-	cJSON_AddStringToObject(entry, "initializer", p->value->name);
+	cJSON_AddStringToObject(entry, p->tensor ? "initializer" : "activation", p->value->name);
 	cJSON_AddStringToObject(entry, "rule", rule->label);
 	cJSON_AddStringToObject(entry, "transform", rule->transform->rule_name);
 	attrs = cJSON_AddObjectToObject(entry, "attributes");
@@ -214,6 +215,9 @@ static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *r
 				attrs, attr->name,
 				cJSON_CreateFloatArray(attr->list.f, (int)attr->list.n));
 	}
+	cJSON_AddItemToArray(s->lock, entry);
+	if (!p->tensor)
+		return;
 	shape = cJSON_AddArrayToObject(entry, "shape");
 	for (int i = 0; i < p->tensor->rank; i++)
 		cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)p->tensor->dims[i]));
@@ -224,7 +228,6 @@ static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *r
 		high = i == 0 || v[i] > high ? v[i] : high;
 	}
 	cJSON_AddItemToObject(entry, "range", cJSON_CreateFloatArray((float[]){low, high}, 2));
-	cJSON_AddItemToArray(s->lock, entry);
 }
 
 /* The node of the parameter's own graph before which the transform is placed. */
@@ -268,7 +271,7 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 	return PAI_OK;
 }
 
-static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
+static pai_status run_parameters(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
 	for (int i = 0; i < g->values.n; i++) {
 		parameter p = {.value = g->values.at[i], .tail = g->values.at[i]};
@@ -290,6 +293,66 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		}
 	}
 	return PAI_OK;
+}
+
+static chain chain_of_output(pai_pass_run *r, const pai_node *n, int slot)
+{
+	state *s = r->state;
+	chain c = {0};
+	for (int i = 0; i < s->n_rules; i++) {
+		if (!pai_rule_matches_output(&s->rules[i], n, slot, n->out[slot]))
+			continue;
+		s->matched[i]++;
+		if (!s->rules[i].append)
+			c.n = 0;
+		PAI_PUSH(r->scratch, c, &s->rules[i]);
+	}
+	return c;
+}
+
+/* The transforms that stand on an activation already: each its only reader. */
+static void follow_transforms(const pai_pass_run *r, parameter *p)
+{
+	for (;;) {
+		const pai_value *v = p->tail;
+		if (v->is_output || pai_uses_count(r->uses, v) != 1)
+			return;
+		pai_node *n = r->uses->of[v->id][0].node;
+		if (!pai_transform_of(n) || n->graph != v->graph || n->in[0] != v)
+			return;
+		p->tail = n->out[0];
+		p->transformed = true;
+	}
+}
+
+static pai_status run_activations(pai_pass_run *r, pai_patch *out, const pai_graph *g)
+{
+	for (int i = 0; i < g->nodes.n; i++) {
+		const pai_node *n = g->nodes.at[i];
+		for (int k = 0; k < n->n_out; k++) {
+			if (!n->out[k] || pai_value_constant(n->out[k]) || pai_transform_of(n) ||
+			    pai_node_is(n, "RandomUniformLike"))
+				continue;
+			parameter p = {.value = n->out[k], .tail = n->out[k]};
+			chain c = chain_of_output(r, n, k);
+			if (!c.n)
+				continue;
+			if (p.value->type.dtype != PAI_FLOAT) {
+				r->counts[NOT_FLOAT]++;
+				continue;
+			}
+			follow_transforms(r, &p);
+			r->counts[EXISTING] += p.transformed;
+			PAI_TRY(insert(r, out, &p, &c));
+		}
+	}
+	return PAI_OK;
+}
+
+static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
+{
+	PAI_TRY(run_parameters(r, out, g));
+	return run_activations(r, out, g);
 }
 
 static const pai_option options[] = {
@@ -365,8 +428,8 @@ static pai_status end(pai_pass_run *r, pai_model *m)
 
 const pai_pass pai_pass_add_transforms = {
 	.name = "add-transforms",
-	.summary = "put quantisation, rounding or dropout on parameters, by rules",
-	.needs = PAI_USES,
+	.summary = "put quantisation, rounding or dropout on parameters and activations, by rules",
+	.needs = PAI_USES | PAI_SHAPES,
 	.exactness = PAI_CHANGES,
 	.once = true,
 	.options = options,

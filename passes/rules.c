@@ -51,8 +51,9 @@ static const family_row families[] = {
 	{"GroupNormalization", 2, "norm"},
 };
 
-static const char *const family_names[] = {"weights", "biases",    "norm",       "taus",
-					   "decays",  "bitshifts", "thresholds", NULL};
+static const char *const family_names[] = {"weights",    "biases",      "norm",
+					   "taus",       "decays",      "bitshifts",
+					   "thresholds", "activations", NULL};
 
 static bool is_layer(const pai_node *n)
 {
@@ -88,10 +89,18 @@ bool pai_rule_matches(const pai_rule *r, const pai_node *n, int slot, const pai_
 		if (!family || strcmp(family, r->family) != 0)
 			return false;
 	}
-	return glob_or_any(r->op_type, n->op_type) && glob_or_any(r->domain, n->domain) &&
-	       glob_or_any(r->node, pai_node_label(n)) && glob_or_any(r->initializer, v->name) &&
+	return !r->activation && glob_or_any(r->op_type, n->op_type) &&
+	       glob_or_any(r->domain, n->domain) && glob_or_any(r->node, pai_node_label(n)) &&
+	       glob_or_any(r->initializer, v->name) &&
 	       (r->input_slot < 0 || r->input_slot == slot) &&
 	       (r->rank < 0 || r->rank == t->rank) && pai_tensor_nelem(t) >= r->min_numel;
+}
+
+bool pai_rule_matches_output(const pai_rule *r, const pai_node *n, int slot, const pai_value *v)
+{
+	return r->activation && r->output == slot && glob_or_any(r->op_type, n->op_type) &&
+	       glob_or_any(r->domain, n->domain) && glob_or_any(r->node, pai_node_label(n)) &&
+	       glob_or_any(r->initializer, v->name) && (r->rank < 0 || r->rank == v->type.rank);
 }
 
 /* ---- one setting ---- */
@@ -198,7 +207,8 @@ static bool set_match(pai_rule *r, const char *key, const char *value, bool *ok)
 		    {"initializer", &r->initializer, NULL},
 		    {"input_slot", NULL, &r->input_slot},
 		    {"rank", NULL, &r->rank},
-		    {"min_numel", NULL, &r->min_numel}};
+		    {"min_numel", NULL, &r->min_numel},
+		    {"output", NULL, &r->output}};
 	*ok = true;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		if (strcmp(key, rows[i].key) != 0)
@@ -214,7 +224,8 @@ static bool set_match(pai_rule *r, const char *key, const char *value, bool *ok)
 
 static pai_status check_family(reader *rd, pai_rule *r)
 {
-	if (!r->family || strcmp(r->family, "*") == 0) {
+	r->activation |= r->family && strcmp(r->family, "activations") == 0;
+	if (r->activation || !r->family || strcmp(r->family, "*") == 0) {
 		r->family = NULL;
 		return PAI_OK;
 	}
@@ -227,13 +238,15 @@ static pai_status check_family(reader *rd, pai_rule *r)
 		       pai_nearest(r->family, next_name, family_names));
 }
 
-static pai_status set_target(reader *rd, const pai_rule *r, const char *value)
+static pai_status set_target(reader *rd, pai_rule *r, const char *value)
 {
-	if (strcmp(value, "param") == 0 || strcmp(value, "parameter") == 0)
+	r->activation = strcmp(value, "activation") == 0;
+	if (r->activation || strcmp(value, "param") == 0 || strcmp(value, "parameter") == 0)
 		return PAI_OK;
-	return pai_fail(rd->ctx, PAI_E_bad_rule, pai_at_file(rd->source),
-			"rule %s: target \"%s\": only parameters can be transformed so far",
-			r->label, pai_escape(rd->arena, value));
+	return pai_fail(
+		rd->ctx, PAI_E_bad_rule, pai_at_file(rd->source),
+		"rule %s: target \"%s\": parameters and activations can be transformed so far",
+		r->label, pai_escape(rd->arena, value));
 }
 
 static const char *transform_name(const void *payload, int i)
@@ -339,7 +352,8 @@ static pai_status json_rule(reader *rd, const cJSON *json)
 	{
 		if (strcmp(item->string, "match") == 0 || strcmp(item->string, "transform") == 0)
 			continue;
-		if (strcmp(item->string, "compose") != 0 && strcmp(item->string, "target") != 0)
+		if (strcmp(item->string, "compose") != 0 && strcmp(item->string, "target") != 0 &&
+		    strcmp(item->string, "output") != 0)
 			return unknown(rd, r.label, "key", item->string, NULL);
 		PAI_TRY(set(rd, &r, item->string, json_text(rd, item)));
 	}

@@ -19,6 +19,9 @@ typedef struct pai_rule {
 	const char *label; /* for messages and the lock file: "1 weights:int_quant" */
 	const char *family, *op_type, *domain, *node, *initializer;
 	int64_t input_slot, rank, min_numel;
+	bool activation; /* what the node puts out, not a parameter it reads; then `output` counts
+			  */
+	int64_t output;
 	bool append; /* after what earlier rules, or the file, put there; otherwise in its stead */
 	const pai_transform *transform;
 	pai_rule_attr *attrs;
@@ -30,6 +33,8 @@ PAI_MUST_USE pai_status pai_rules_read(pai_ctx *ctx, pai_arena *a, const char *t
 				       int *n);
 /* "weights", "biases", "norm", "taus", ... or NULL: the part an input plays for its reader. */
 const char *pai_rule_family(const pai_node *reader, int slot);
+/* Does the rule select output `slot` of the node? */
+bool pai_rule_matches_output(const pai_rule *r, const pai_node *n, int slot, const pai_value *v);
 bool pai_rule_matches(const pai_rule *r, const pai_node *reader, int slot, const pai_value *v,
 		      const pai_tensor *t);
 

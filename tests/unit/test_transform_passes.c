@@ -301,6 +301,82 @@ static void chains(void **state)
 	pai_model_free(burned);
 }
 
+/* Transforms of computed tensors: inserted, seen by no burn-in, removed to the original. */
+static void activations(void **state)
+{
+	(void)state;
+	pai_model *plain = parse(mlp), *m = parse(mlp), *inlined = parse(mlp);
+	char *before = text_of(plain);
+	const char *text = "activations:deterministic_rounding{op=Relu,num_levels=9},"
+			   "activations:int_quant{node=y,n_bits=6}";
+	must(m, add(text));
+	must(inlined, add(text));
+	assert_int_equal(count(m, "pai", "DeterministicRounding"), 1);
+	assert_int_equal(count(m, "pai", "IntQuant"), 1);
+	assert_string_equal(m->graph->outputs.at[0]->name, "y");
+	assert_true(difference(plain, m) > 0);
+	must(m, "burn-in");
+	assert_int_equal(count(m, "pai", "IntQuant"), 1);
+	must(inlined, "inline-functions{transforms=true}");
+	assert_int_equal(inlined->functions.n, 0);
+	assert_true(difference(m, inlined) == 0);
+	assert_int_equal(apply(m, add("activations:int_quant{op=Relu}")), PAI_USAGE);
+	must(m, add("activations:dropout{op=Relu,compose=append}"));
+	must(m, "remove-transforms");
+	char *after = text_of(m);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	pai_model_free(plain);
+	pai_model_free(m);
+	pai_model_free(inlined);
+}
+
+/* Rules from a file, and the lock file that says what they did. */
+static void rules_from_a_file(void **state)
+{
+	(void)state;
+	static const char json[] =
+		"{\"rules\": [{\"match\": {\"family\": \"weights\", \"rank\": 2},"
+		" \"transform\": {\"fn\": \"deterministic_rounding\", \"num_levels\": 7,"
+		" \"output_range\": [-1, 1]}},"
+		" {\"match\": {\"op_type\": \"Relu\"}, \"target\": \"activation\", \"output\": 0,"
+		" \"transform\": {\"fn\": \"int_quant\", \"n_bits\": 5}}]}";
+	char folder[] = "/tmp/pai-rules-XXXXXX", rules_path[64], lock[64], passes[256];
+	assert_non_null(mkdtemp(folder));
+	snprintf(rules_path, sizeof rules_path, "%s/rules.json", folder);
+	snprintf(lock, sizeof lock, "%s/lock.json", folder);
+	FILE *f = fopen(rules_path, "w");
+	assert_non_null(f);
+	fputs(json, f);
+	fclose(f);
+	pai_model *m = parse(mlp);
+	snprintf(passes, sizeof passes, "add-transforms{rules=\"%s\",lock=\"%s\"}", rules_path,
+		 lock);
+	must(m, passes);
+	assert_int_equal(count(m, "pai", "DeterministicRounding"), 2);
+	assert_int_equal(count(m, "pai", "IntQuant"), 1);
+	pai_arena *a = pai_arena_new(ctx);
+	pai_file file;
+	read_bytes(lock, a, &file);
+	const char *text = pai_arena_strndup(a, (const char *)file.data, file.size);
+	assert_non_null(strstr(text, "\"w1\""));
+	assert_non_null(strstr(text, "\"w2\""));
+	assert_non_null(strstr(text, "\"activation\":\t\"r\""));
+	pai_arena_free(a);
+	pai_model_free(m);
+	f = fopen(rules_path, "w");
+	fputs("[{\"match\": {\"famly\": 1}, \"transform\": {\"fn\": \"int_quant\"}}]", f);
+	fclose(f);
+	m = parse(mlp);
+	assert_int_equal(apply(m, passes), PAI_USAGE);
+	assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_bad_rule);
+	pai_model_free(m);
+	unlink(rules_path);
+	unlink(lock);
+	rmdir(folder);
+}
+
 static void bad_rules(void **state)
 {
 	(void)state;
@@ -355,6 +431,8 @@ int main(void)
 		cmocka_unit_test(random_transforms),
 		cmocka_unit_test(one_node_for_a_shared_parameter),
 		cmocka_unit_test(chains),
+		cmocka_unit_test(activations),
+		cmocka_unit_test(rules_from_a_file),
 		cmocka_unit_test(bad_rules),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
