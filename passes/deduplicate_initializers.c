@@ -1,6 +1,6 @@
 /* deduplicate_initializers.c -- initialisers with equal type, shape and contents become one.
  *
- * Large contents are compared only when a sample of their bytes agrees, so that a file with many
+ * Contents are compared only when the bytes at both ends agree, so that a file with many
  * different weights is not read through. Parameters of dendrites, which start equal and are trained
  * apart, stay apart; other tensors that training must keep apart are kept so by leaving this pass
  * out.
@@ -9,21 +9,25 @@
 #include <string.h>
 
 enum { MERGED, BYTES, DENDRITE };
-enum { SAMPLES = 64, SAMPLE = 8 };
+enum { SAMPLE = 512 }; /* bytes at each end */
 
-/* Type, shape, and some bytes spread evenly. */
-static uint64_t hash_tensor(const pai_tensor *t)
+static uint64_t mix(uint64_t h, const void *bytes, size_t n)
 {
-	uint64_t h = 0xcbf29ce484222325u ^ t->dtype;
-	for (int i = 0; i < t->rank; i++)
-		h = (h ^ (uint64_t)t->dims[i]) * 0x100000001b3u;
-	size_t step = t->nbytes / SAMPLES < SAMPLE ? SAMPLE : t->nbytes / SAMPLES;
-	for (size_t at = 0; t->dtype != PAI_STRING && at + SAMPLE <= t->nbytes; at += step) {
-		uint64_t word;
-		memcpy(&word, (const char *)t->data + at, SAMPLE);
-		h = (h ^ word) * 0x100000001b3u;
-		h ^= h >> 31;
-	}
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
+	return h ^ h >> 31;
+}
+
+/* Type, shape, and the bytes of both ends. */
+static uint64_t hash_tensor(pai_ctx *ctx, const pai_tensor *t)
+{
+	uint64_t h =
+		mix(0xcbf29ce484222325u ^ t->dtype, t->dims, sizeof *t->dims * (size_t)t->rank);
+	if (t->dtype == PAI_STRING || !t->nbytes)
+		return h;
+	const size_t n = t->nbytes < SAMPLE ? t->nbytes : SAMPLE;
+	h = mix(mix(h, t->data, n), (const char *)t->data + t->nbytes - n, n);
+	pai_file_drop(ctx, t->data, t->nbytes);
 	return h;
 }
 
@@ -50,7 +54,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			r->counts[DENDRITE]++;
 			continue;
 		}
-		uint64_t h = hash_tensor(v->init);
+		uint64_t h = hash_tensor(r->ctx, v->init);
 		size_t i = h & (cap - 1);
 		while (table[i] && (hashes[i] != h || !pai_tensor_equal(table[i]->init, v->init)))
 			i = (i + 1) & (cap - 1);
