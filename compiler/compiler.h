@@ -1,4 +1,5 @@
-/* compiler.h -- what a model is: bytes <-> graph, text <-> graph, shapes, verification, diagnostics.
+/* compiler.h -- what a model is: bytes <-> graph, text <-> graph, shapes, verification,
+ * diagnostics.
  *
  * A model is a tree of graphs. A graph holds values (tensors by name, in SSA form) and nodes in
  * topological order. Everything a graph is made of lives in the model's arena and is freed with it;
@@ -38,11 +39,11 @@ typedef enum pai_status {
 #define PAI_MUST_USE __attribute__((warn_unused_result))
 #define PAI_PRINTF(f, a) __attribute__((format(printf, f, a)))
 /* Returns from the calling function unless the expression is PAI_OK. */
-#define PAI_TRY(expr)                                                                              \
-	do {                                                                                       \
-		pai_status pai_try_ = (expr);                                                      \
-		if (pai_try_ != PAI_OK)                                                            \
-			return pai_try_;                                                           \
+#define PAI_TRY(expr)                         \
+	do {                                  \
+		pai_status pai_try_ = (expr); \
+		if (pai_try_ != PAI_OK)       \
+			return pai_try_;      \
 	} while (0)
 
 typedef struct pai_ctx pai_ctx;
@@ -81,17 +82,17 @@ PAI_API void pai_arena_defer(pai_arena *a, void (*release)(void *p), void *p);
 #define PAI_NEWS(arena, type, n) ((type *)pai_arena_alloc((arena), sizeof(type) * (size_t)(n)))
 
 /* Growable array in an arena. struct { T *at; int n, cap; }; PAI_PUSH(arena, vec, item) */
-#define PAI_PUSH(arena, vec, item)                                                                 \
-	do {                                                                                       \
-		if ((vec).n == (vec).cap) {                                                        \
-			int pai_cap_ = (vec).cap ? 2 * (vec).cap : 8;                              \
-			void *pai_new_ =                                                           \
-				pai_arena_alloc((arena), sizeof *(vec).at * (size_t)pai_cap_);     \
-			pai_copy(pai_new_, (vec).at, sizeof *(vec).at * (size_t)(vec).n);          \
-			(vec).at = pai_new_;                                                       \
-			(vec).cap = pai_cap_;                                                      \
-		}                                                                                  \
-		(vec).at[(vec).n++] = (item);                                                      \
+#define PAI_PUSH(arena, vec, item)                                                             \
+	do {                                                                                   \
+		if ((vec).n == (vec).cap) {                                                    \
+			int pai_cap_ = (vec).cap ? 2 * (vec).cap : 8;                          \
+			void *pai_new_ =                                                       \
+				pai_arena_alloc((arena), sizeof *(vec).at * (size_t)pai_cap_); \
+			pai_copy(pai_new_, (vec).at, sizeof *(vec).at *(size_t)(vec).n);       \
+			(vec).at = pai_new_;                                                   \
+			(vec).cap = pai_cap_;                                                  \
+		}                                                                              \
+		(vec).at[(vec).n++] = (item);                                                  \
 	} while (0)
 PAI_API void pai_copy(void *to, const void *from, size_t nbytes); /* memcpy that allows 0 bytes */
 
@@ -99,10 +100,11 @@ PAI_API void pai_copy(void *to, const void *from, size_t nbytes); /* memcpy that
 PAI_API bool pai_size_mul(size_t a, size_t b, size_t *out);
 PAI_API bool pai_size_add(size_t a, size_t b, size_t *out);
 
-/* String -> pointer table in an arena; keys are not copied. Order of insertion is kept by callers. */
+/* String -> pointer table in an arena; keys are not copied. Order of insertion is kept by callers.
+ */
 typedef struct pai_map pai_map;
 PAI_API pai_map *pai_map_new(pai_arena *a);
-PAI_API void *pai_map_get(const pai_map *m, const char *key); /* NULL when absent */
+PAI_API void *pai_map_get(const pai_map *m, const char *key);       /* NULL when absent */
 PAI_API void pai_map_put(pai_map *m, const char *key, void *value); /* replaces */
 
 /* ---- diag.c: what went wrong, and where ---- */
@@ -118,8 +120,8 @@ typedef enum pai_code {
 
 /* What a message is about. Made by the pai_at_* functions; every part may be absent. */
 typedef struct pai_where {
-	const char *file;    /* NULL: the model's own path when a node or value is given */
-	const char *path;    /* field path on the wire, such as graph.node[12].attribute[3].ints */
+	const char *file; /* NULL: the model's own path when a node or value is given */
+	const char *path; /* field path on the wire, such as graph.node[12].attribute[3].ints */
 	const pai_node *node;
 	const pai_value *value;
 	const char *attr;
@@ -150,8 +152,8 @@ typedef struct pai_diag {
 } pai_diag;
 
 /* Reports an error and returns the status of its code's row:
- *     return pai_fail(ctx, PAI_E_conv_channels, pai_at_input(node, 1), "has %d, expected %d", a, b);
- * The first error of a call chain is the one reported last to the user: callers pass it on. */
+ *     return pai_fail(ctx, PAI_E_conv_channels, pai_at_input(node, 1), "has %d, expected %d", a,
+ * b); The first error of a call chain is the one reported last to the user: callers pass it on. */
 PAI_API pai_status pai_fail(pai_ctx *ctx, pai_code code, pai_where where, const char *fmt, ...)
 	PAI_PRINTF(4, 5);
 PAI_API void pai_warn(pai_ctx *ctx, pai_code code, pai_where where, const char *fmt, ...)
@@ -181,9 +183,9 @@ struct pai_ctx {
 	const pai_io *io;
 	pai_limits limits;
 	uint64_t seed;
-	int threads;            /* at most this many in the runtime; >= 1 */
-	/* Outputs are on disk when a write returns. Off: they appear whole or not at all as well, but
-	 * a power failure soon after may lose them; saves some 10 ms a file. */
+	int threads; /* at most this many in the runtime; >= 1 */
+	/* Outputs are on disk when a write returns. Off: they appear whole or not at all as well,
+	 * but a power failure soon after may lose them; saves some 10 ms a file. */
 	bool durable;
 	const char *model_path; /* for messages; NULL: unknown */
 	/* Called when a small allocation fails; must not return. Default: one line, _exit(6). */
@@ -267,15 +269,16 @@ typedef struct pai_tensor {
 	pai_dtype dtype;
 	int rank;
 	int64_t *dims;
-	void *data;           /* at any address: what was read from a file may not be aligned */
+	void *data; /* at any address: what was read from a file may not be aligned */
 	size_t nbytes;
-	const void *origin;   /* the message it was read from, for writing back; NULL: made by us */
+	const void *origin; /* the message it was read from, for writing back; NULL: made by us */
 	const struct pai_props *external; /* its external_data entries (location, offset, length,
 					   * ...) when stored outside the model file; or NULL */
 } pai_tensor;
 
 PAI_API int64_t pai_tensor_nelem(const pai_tensor *t);
-/* Product of dims and size of the element, rounded up to bytes; false on overflow or a negative dim. */
+/* Product of dims and size of the element, rounded up to bytes; false on overflow or a negative
+ * dim. */
 PAI_API bool pai_tensor_nbytes(pai_dtype dtype, int rank, const int64_t *dims, size_t *out);
 /* A tensor with room for its contents (not zeroed). NULL when there is no memory. */
 PAI_API pai_tensor *pai_tensor_new(pai_arena *a, pai_dtype dtype, int rank, const int64_t *dims);
@@ -313,10 +316,10 @@ PAI_API bool pai_dim_at_least(const pai_ctx *ctx, pai_dim d, int64_t bound);
 PAI_API pai_dim pai_dim_add(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_sub(pai_ctx *ctx, pai_dim a, pai_dim b);
 PAI_API pai_dim pai_dim_mul(pai_ctx *ctx, pai_dim a, pai_dim b);
-PAI_API pai_dim pai_dim_div(pai_ctx *ctx, pai_dim a, int64_t b); /* floor; b > 0 */
+PAI_API pai_dim pai_dim_div(pai_ctx *ctx, pai_dim a, int64_t b);     /* floor; b > 0 */
 PAI_API pai_dim pai_dim_div_dim(pai_ctx *ctx, pai_dim a, pai_dim b); /* exact, else UNKNOWN */
-PAI_API const char *pai_dim_text(pai_ctx *ctx, pai_dim d); /* "3", "N", "2*N+1", "?" */
-PAI_API bool pai_dim_equal(pai_dim a, pai_dim b);          /* known to be equal */
+PAI_API const char *pai_dim_text(pai_ctx *ctx, pai_dim d);           /* "3", "N", "2*N+1", "?" */
+PAI_API bool pai_dim_equal(pai_dim a, pai_dim b);                    /* known to be equal */
 
 /* ---- graph.c: the model in memory ---- */
 
@@ -343,17 +346,17 @@ typedef struct pai_use { /* one place that reads a value */
 } pai_use;
 
 struct pai_value {
-	const char *name; /* never NULL; "" only for values a patch has not named yet */
-	pai_graph *graph; /* the graph it belongs to */
-	int id;           /* index in graph->values */
-	pai_type type;    /* what is known of it */
+	const char *name;   /* never NULL; "" only for values a patch has not named yet */
+	pai_graph *graph;   /* the graph it belongs to */
+	int id;             /* index in graph->values */
+	pai_type type;      /* what is known of it */
 	pai_node *producer; /* NULL: input, initialiser */
 	int slot;           /* output of the producer */
 	pai_tensor *init;   /* initialiser, or NULL */
 	bool is_input, is_output, dead;
-	bool inferred; /* type is a result of pai_infer, */
-	const pai_type *stated; /* ... and this is what was there before; NULL: nothing */
-	const pai_tensor *known; /* small integer contents found by shape inference, or NULL */
+	bool inferred;             /* type is a result of pai_infer, */
+	const pai_type *stated;    /* ... and this is what was there before; NULL: nothing */
+	const pai_tensor *known;   /* small integer contents found by shape inference, or NULL */
 	const pai_dim *known_dims; /* ... as sizes, some of which may be symbolic or unknown:
 				    * [nelem of a rank 0 or 1 value] or NULL */
 	int n_known;
@@ -399,8 +402,8 @@ struct pai_node {
 	int id;           /* unique in the model, stable while it lives */
 	const pai_op *op; /* NULL: unknown operator or model-local function */
 	const char *op_type, *domain /* "" is ai.onnx */, *overload, *name; /* never NULL */
-	pai_value **in;   /* [n_in]; NULL: omitted */
-	pai_value **out;  /* [n_out]; NULL: omitted */
+	pai_value **in;  /* [n_in]; NULL: omitted */
+	pai_value **out; /* [n_out]; NULL: omitted */
 	int n_in, n_out;
 	pai_attr *attrs;
 	int n_attrs;
@@ -428,10 +431,10 @@ typedef struct pai_function { /* a model-local function; its graph has no types 
 	const void *origin;
 } pai_function;
 
-#define PAI_VEC(T)                                                                                 \
-	struct {                                                                                   \
-		T *at;                                                                             \
-		int n, cap;                                                                        \
+#define PAI_VEC(T)          \
+	struct {            \
+		T *at;      \
+		int n, cap; \
 	}
 
 struct pai_graph {
@@ -462,14 +465,14 @@ struct pai_model {
 	pai_props props;
 	const char *producer_name, *producer_version, *domain, *doc; /* "" when absent */
 	int64_t model_version;
-	uint64_t epoch;    /* 0: as read; counts what patches changed */
+	uint64_t epoch; /* 0: as read; counts what patches changed */
 	int next_node_id;
-	pai_map *taken;    /* names in use in any graph of the model */
-	pai_map *called;   /* functions by name: the first n_called of them, the last of which is */
+	pai_map *taken;  /* names in use in any graph of the model */
+	pai_map *called; /* functions by name: the first n_called of them, the last of which is */
 	pai_function *last_called;
 	int n_called;
-	pai_file source;   /* the mapped file; data NULL: none */
-	bool text;         /* was read from the text form */
+	pai_file source; /* the mapped file; data NULL: none */
+	bool text;       /* was read from the text form */
 	const void *origin;
 };
 
@@ -551,7 +554,7 @@ PAI_API pai_value *pai_patch_op(pai_patch *p, const char *op_type, const char *h
 				pai_value *const *in);
 #define PAI_OP1(p, op, hint, a) pai_patch_op((p), (op), (hint), 1, (pai_value *[]){(a)})
 #define PAI_OP2(p, op, hint, a, b) pai_patch_op((p), (op), (hint), 2, (pai_value *[]){(a), (b)})
-#define PAI_OP3(p, op, hint, a, b, c)                                                              \
+#define PAI_OP3(p, op, hint, a, b, c) \
 	pai_patch_op((p), (op), (hint), 3, (pai_value *[]){(a), (b), (c)})
 PAI_API void pai_patch_set_int(pai_patch *p, pai_node *n, const char *name, int64_t v);
 PAI_API void pai_patch_set_float(pai_patch *p, pai_node *n, const char *name, float v);
@@ -594,8 +597,8 @@ typedef struct pai_applied {
 } pai_applied;
 
 /* Checks and applies the groups in order, at most `limit` of them (-1: all). Types and shapes of
- * replacements must agree, no cycle may arise, inputs and outputs keep names and types. A group that
- * fails a check is an error (a pass proposed something wrong); nothing of it is applied. */
+ * replacements must agree, no cycle may arise, inputs and outputs keep names and types. A group
+ * that fails a check is an error (a pass proposed something wrong); nothing of it is applied. */
 PAI_API PAI_MUST_USE pai_status pai_patch_apply(pai_patch *p, int limit, pai_applied *out);
 
 /* ---- wire.c, import.c, export.c, external.c: bytes <-> model ---- */
@@ -608,8 +611,9 @@ PAI_API PAI_MUST_USE pai_status pai_model_parse(pai_ctx *ctx, const char *name, 
 						size_t n, pai_model **out);
 
 typedef enum pai_external_mode {
-	PAI_EXTERNAL_KEEP,  /* as read: inline stays inline, files are written anew beside the output */
-	PAI_EXTERNAL_FILE,  /* large tensors into one file beside the output */
+	PAI_EXTERNAL_KEEP, /* as read: inline stays inline, files are written anew beside the output
+			    */
+	PAI_EXTERNAL_FILE, /* large tensors into one file beside the output */
 	PAI_EXTERNAL_SHARE, /* keep pointing at the input's data files */
 	PAI_EXTERNAL_NONE,  /* everything inline */
 } pai_external_mode;
@@ -619,7 +623,7 @@ typedef struct pai_write_options {
 	const char *external_name; /* NULL: <output name>.<checksum>.data, so that a crash
 				    * between the two files leaves a whole pair */
 	bool text;                 /* the text form; set by the .onnxtxt extension as well, and for
-					   * standard output by a model that was read as text */
+				    * standard output by a model that was read as text */
 } pai_write_options;
 
 /* An unchanged model (epoch 0, same form, KEEP) is written byte for byte as it was read. */
@@ -663,16 +667,16 @@ typedef struct pai_shape_ctx {
 	pai_ctx *ctx;
 	const pai_node *node;
 	int n_in, n_out;
-	const pai_type *const *in; /* NULL: omitted */
+	const pai_type *const *in;     /* NULL: omitted */
 	const pai_tensor *const *data; /* contents where known, else NULL */
-	const pai_dim *const *dims;    /* contents of integer inputs as sizes where known, else NULL */
-	const int *n_dims;             /* [n_in], -1: not known */
-	pai_type *out;                 /* to fill; kind, dtype preset from the row; rank -1 */
-	const pai_dim **out_dims;      /* to fill: contents of integer outputs, when known */
-	int *n_out_dims;               /* preset -1 */
+	const pai_dim *const *dims; /* contents of integer inputs as sizes where known, else NULL */
+	const int *n_dims;          /* [n_in], -1: not known */
+	pai_type *out;              /* to fill; kind, dtype preset from the row; rank -1 */
+	const pai_dim **out_dims;   /* to fill: contents of integer outputs, when known */
+	int *n_out_dims;            /* preset -1 */
 	pai_arena *arena;
-	/* Infers a subgraph of the node with the given input types (NULL: what it states itself) and
-	 * gives the types of its outputs. */
+	/* Infers a subgraph of the node with the given input types (NULL: what it states itself)
+	 * and gives the types of its outputs. */
 	pai_status (*subgraph)(struct pai_shape_ctx *s, pai_graph *g, int n, const pai_type *inputs,
 			       int n_out, pai_type *outputs);
 	void *payload;
@@ -684,7 +688,7 @@ PAI_API pai_shape_fn pai_shape_rule(const pai_op *op); /* NULL: none */
 /* Declared for the rows: pai_shape_<cell>. Generic rules are in shape_rules.c; a rule that serves
  * one operator stands beside its kernel, so that an operator is one file. */
 #ifdef PAI_BUILDING
-#define OP(name, since, traits, in, out, attr, types, shape, ...)                                  \
+#define OP(name, since, traits, in, out, attr, types, shape, ...) \
 	pai_status pai_shape_##shape(pai_shape_ctx *s);
 #include "schemas/all_ops.def"
 #undef OP
@@ -744,9 +748,9 @@ typedef enum pai_opt_type { PAI_OPT_INT, PAI_OPT_FLOAT, PAI_OPT_BOOL, PAI_OPT_ST
 typedef struct pai_option { /* what a table row accepts; a list ends with a NULL name */
 	const char *name;
 	pai_opt_type type;
-	const char *def;   /* default as text; NULL: must be given or may be absent (required) */
+	const char *def; /* default as text; NULL: must be given or may be absent (required) */
 	bool required;
-	double min, max;   /* of numbers; both 0: any */
+	double min, max;     /* of numbers; both 0: any */
 	const char *choices; /* "a|b|c" or NULL */
 	const char *help;
 } pai_option;

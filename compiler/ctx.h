@@ -17,7 +17,7 @@ extern const pai_io pai_io_posix; /* io.c */
 /* open_beneath where the kernel has no openat2: follows no links at all. */
 int pai_open_by_steps(int dirfd, const char *path, int flags);
 
-struct pai_mapping { /* a file held by some arena */
+struct pai_mapping {                      /* a file held by some arena */
 	struct pai_mapping *next, **link; /* link: what points at this one */
 	pai_ctx *ctx;
 	pai_file file;

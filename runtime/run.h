@@ -14,17 +14,17 @@ typedef struct pai_block pai_block; /* a piece of scratch memory */
 
 struct pai_run {
 	pai_ctx *ctx;
-	uint64_t step; /* for random numbers: pai_plan_set_step */
+	uint64_t step;   /* for random numbers: pai_plan_set_step */
 	uint32_t stream; /* mixed into random numbers: which iteration of a loop, call of a body */
-	int threads;   /* kernels use at most this many; >= 1 */
+	int threads;     /* kernels use at most this many; >= 1 */
 	/* Gives output o of the call its shape and memory; called where out[o]->rank is -1. */
 	pai_status (*output)(pai_call *c, int o, pai_dtype dtype, int rank, const int64_t *dims);
 	/* Serves pai_call_subgraph; NULL: this executor runs no subgraphs. */
 	pai_status (*subgraph)(pai_call *c, const pai_graph *g, int n_in,
 			       const pai_tensor *const *in, int n_out, pai_tensor *out);
 	pai_arena *strings; /* text that kernels made; NULL: none yet */
-	void *owner;      /* the executor's own */
-	pai_block *block; /* newest block of scratch; NULL: none yet */
+	void *owner;        /* the executor's own */
+	pai_block *block;   /* newest block of scratch; NULL: none yet */
 	size_t want;  /* bytes the next block is made for, so that one block serves a steady run */
 	size_t bytes; /* of all blocks, counted against limits.run_bytes */
 };
@@ -41,6 +41,6 @@ void *pai_run_scratch(pai_run *r, size_t nbytes); /* NULL: no memory; 64-byte al
 /* A copy of text for an element of a string output; lives until pai_run_free, since nothing tells
  * when the last reader of an element is done. */
 const char *pai_run_string(pai_run *r, const char *text, size_t n);
-void pai_run_free(pai_run *r);                    /* scratch memory and text, not the struct */
+void pai_run_free(pai_run *r); /* scratch memory and text, not the struct */
 
 #endif

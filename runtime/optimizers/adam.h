@@ -16,7 +16,7 @@ enum { PAI_ADAM_BETA1, PAI_ADAM_BETA2, PAI_ADAM_EPS, PAI_ADAM_DECAY }; /* option
 		{.name = "lr",                                         \
 		 .type = PAI_OPT_FLOAT,                                \
 		 .def = "0.001",                                       \
-		 .max = 1e38,                                           \
+		 .max = 1e38,                                          \
 		 .help = "learning rate"},                             \
 			{.name = "beta1",                              \
 			 .type = PAI_OPT_FLOAT,                        \
@@ -36,7 +36,7 @@ enum { PAI_ADAM_BETA1, PAI_ADAM_BETA2, PAI_ADAM_EPS, PAI_ADAM_DECAY }; /* option
 			{.name = "weight_decay",                       \
 			 .type = PAI_OPT_FLOAT,                        \
 			 .def = decay,                                 \
-			 .max = 1e38,                                   \
+			 .max = 1e38,                                  \
 			 .help = decay_help},                          \
 			{0},                                           \
 	}
