@@ -185,14 +185,7 @@ pai_status pai_grad_split(pai_grad *g, const pai_node *n, pai_value *const *dy, 
 		if (!n->out[i])
 			return pai_fail(n->graph->model->ctx, PAI_E_no_gradient,
 					pai_at_output(n, i), "is omitted; its size is not known");
-		int64_t one = 1;
-		pai_tensor *zero = pai_tensor_new(a, n->in[0]->type.dtype, 1, &one);
-		if (!zero)
-			return pai_fail(n->graph->model->ctx, PAI_E_memory, pai_at_node(n),
-					"for its gradient");
-		pai_tensor_set(zero, 0, 0);
-		parts[i] = PAI_OP1(p, "ConstantOfShape", "zeros", pai_grad_shape(g, n, n->out[i]));
-		pai_patch_set_tensor(p, parts[i]->producer, "value", zero);
+		parts[i] = pai_grad_zeros(g, n, n->out[i]);
 	}
 	dx[0] = pai_patch_op(p, "Concat", "grad", n->n_out, parts);
 	pai_patch_set_int(p, dx[0]->producer, "axis", pai_node_int(n, "axis", 0));

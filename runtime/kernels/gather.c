@@ -1,35 +1,11 @@
 /* gather.c -- Gather and its adjoint, which adds rows back where they were taken from. */
 #include "runtime/kernels/grad.h"
-#include "runtime/kernels/gemm.h"
+#include "runtime/kernels/indices.h"
 #include <string.h>
 
 typedef struct lines { /* [outer, axis, inner] against [outer, count, inner] */
 	int64_t outer, axis, inner, count;
 } lines;
-
-/* Indices as positions in [0, size): every one is checked before any is used. */
-static pai_status positions(pai_call *c, int slot, int64_t size, int64_t **out)
-{
-	const pai_tensor *t = c->in[slot];
-	int64_t n = pai_tensor_nelem(t);
-	void *room = NULL;
-	if (t->dtype != PAI_INT32 && t->dtype != PAI_INT64)
-		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, slot),
-				"is %s, expected integers", pai_dtype_get(t->dtype)->text);
-	PAI_TRY(pai_call_room(c, n, sizeof(int64_t), &room));
-	int64_t *at = room;
-	for (int64_t i = 0; i < n; i++) {
-		int64_t v = t->dtype == PAI_INT32 ? ((const int32_t *)t->data)[i]
-						  : ((const int64_t *)t->data)[i];
-		if (v < -size || v >= size)
-			return pai_fail(c->ctx, PAI_E_bad_index, pai_at_input(c->node, slot),
-					"element %lld is %lld, outside [-%lld, %lld)", (long long)i,
-					(long long)v, (long long)size, (long long)size);
-		at[i] = v < 0 ? v + size : v;
-	}
-	*out = at;
-	return PAI_OK;
-}
 
 static lines lines_of(int rank, const int64_t *dims, int axis, int64_t count)
 {
@@ -57,7 +33,7 @@ static pai_status gather(pai_call *c)
 	for (int i = axis + 1; i < x->rank; i++)
 		dims[indices->rank + i - 1] = x->dims[i];
 	PAI_TRY(pai_call_output(c, 0, x->dtype, rank, dims));
-	PAI_TRY(positions(c, 1, x->dims[axis], &at));
+	PAI_TRY(pai_call_positions(c, 1, x->dims[axis], &at));
 	if (pai_tensor_nelem(c->out[0]) == 0)
 		return PAI_OK;
 	lines l = lines_of(x->rank, x->dims, axis, pai_tensor_nelem(indices));
@@ -99,7 +75,7 @@ static pai_status gather_grad(pai_call *c)
 	PAI_TRY(pai_call_axis(c, pai_node_int(c->node, "axis", 0), shape.n, &axis));
 	PAI_TRY(pai_call_output(c, 0, dy->dtype, shape.n, shape.at));
 	int64_t *at = NULL;
-	PAI_TRY(positions(c, 1, shape.at[axis], &at));
+	PAI_TRY(pai_call_positions(c, 1, shape.at[axis], &at));
 	lines l = lines_of(shape.n, shape.at, axis, pai_tensor_nelem(indices));
 	if (pai_tensor_nelem(dy) != l.outer * l.count * l.inner)
 		return pai_fail(c->ctx, PAI_E_runtime_shape, pai_at_input(c->node, 0),

@@ -42,6 +42,22 @@ pai_value *pai_grad_shape(pai_grad *g, const pai_node *n, pai_value *v)
 	return PAI_OP1(pai_grad_patch(g), "Shape", "shape", v);
 }
 
+pai_value *pai_grad_zeros(pai_grad *g, const pai_node *n, pai_value *like)
+{
+	pai_arena *a = n->graph->model->arena;
+	pai_tensor *zero = PAI_NEW(a, pai_tensor);
+	zero->dtype = like->type.dtype ? like->type.dtype : PAI_FLOAT;
+	zero->rank = 1;
+	zero->dims = PAI_NEWS(a, int64_t, 1);
+	zero->dims[0] = 1;
+	zero->nbytes = (size_t)pai_dtype_get(zero->dtype)->bits / 8;
+	zero->data = pai_arena_alloc(a, zero->nbytes);
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *v = PAI_OP1(p, "ConstantOfShape", "zeros", pai_grad_shape(g, n, like));
+	pai_patch_set_tensor(p, v->producer, "value", zero);
+	return v;
+}
+
 pai_value *pai_grad_internal(pai_grad *g, const char *op_type, int n_in, pai_value *const *in,
 			     const pai_node *attrs_from)
 {

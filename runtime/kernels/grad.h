@@ -13,6 +13,8 @@ pai_value *pai_grad_sum_to(pai_grad *g, const pai_node *n, pai_value *dy, const 
 /* Constants. */
 pai_value *pai_grad_ints(pai_grad *g, const pai_node *n, int count, const int64_t *v);
 pai_value *pai_grad_scalar(pai_grad *g, const pai_node *n, pai_dtype dtype, double v);
+/* Zeros of the type and shape of `like`. */
+pai_value *pai_grad_zeros(pai_grad *g, const pai_node *n, pai_value *like);
 /* A node of pai.internal with one output. */
 pai_value *pai_grad_internal(pai_grad *g, const char *op_type, int n_in, pai_value *const *in,
 			     const pai_node *attrs_from);
