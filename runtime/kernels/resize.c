@@ -163,7 +163,7 @@ static double coordinate(const resize *r, int k, int64_t o)
 	if (strcmp(r->coordinates, "asymmetric") == 0)
 		return x / scale;
 	if (strcmp(r->coordinates, "align_corners") == 0)
-		return r->out[k] == 1 ? 0 : x * (in - 1) / (out - 1);
+		return r->out[k] == 1 ? 0 : x * (in - 1) / (in * scale - 1); /* unrounded size */
 	if (strcmp(r->coordinates, "pytorch_half_pixel") == 0)
 		return r->out[k] > 1 ? (x + 0.5) / scale - 0.5 : 0;
 	if (strcmp(r->coordinates, "tf_crop_and_resize") == 0)
