@@ -7,6 +7,7 @@
 typedef struct gemm_step {
 	const pai_own *own;
 	const pai_tensor *a, *b, *c, *bias, *mask, *addend, *scratch;
+	const pai_tensor *turned;        /* room for A by rows, where it is stored by columns */
 	pai_product g;                   /* with everything but addresses */
 	int64_t batch, a_batch, b_batch; /* strides of batches; 0: the same matrix */
 	int64_t addend_row, addend_col;  /* strides; elements */
@@ -48,6 +49,13 @@ static pai_status run(void *args, pai_run *run)
 		p.g.a = (const float *)s->a->data + i * s->a_batch;
 		p.g.b = (const float *)s->b->data + i * s->b_batch;
 		p.g.c = (float *)s->c->data + i * s->g.m * s->g.n;
+		if (s->turned) {
+			s->own->transpose(s->g.k, s->g.m, p.g.a, s->g.a_col, s->turned->data,
+					  s->g.k);
+			p.g.a = s->turned->data;
+			p.g.a_row = s->g.k;
+			p.g.a_col = 1;
+		}
 		p.g.mask = s->mask ? (const float *)s->mask->data + i * s->g.m * s->g.n : NULL;
 		if (s->addend)
 			put_addend(s, p.g.c);
@@ -130,6 +138,8 @@ static pai_status by_onednn(pai_plan *p, pai_unit *u, const gemm_step *s, pai_sl
 	return PAI_OK;
 }
 
+enum { TURN_K = 32 };
+
 /* in: A, B, bias or addend, mask. */
 static pai_status emit(pai_plan *p, pai_unit *u, gemm_step *s, pai_slot **in, bool *taken)
 {
@@ -145,15 +155,20 @@ static pai_status emit(pai_plan *p, pai_unit *u, gemm_step *s, pai_slot **in, bo
 	double work = (double)s->batch * (double)s->g.m * (double)s->g.n * (double)s->g.k;
 	s->threads = pai_step_threads(p, work);
 	s->by_rows = s->g.m >= s->g.n;
-	pai_slot *out[] = {y,
-			   pai_slot_temp(p, sizeof(float) * PAI_GEMM_SCRATCH * (size_t)s->threads)};
+	size_t scratch = sizeof(float) * PAI_GEMM_SCRATCH * (size_t)s->threads;
+	pai_slot *out[3] = {y, pai_slot_temp(p, scratch)};
+	/* Columns of A that lie far apart evict each other from the first cache. */
+	if (s->g.a_col > 1 && s->g.a_row == 1 && s->g.k >= TURN_K && s->g.n >= TURN_K) {
+		out[2] = pai_slot_temp(p, sizeof(float) * (size_t)(s->g.m * s->g.k));
+		s->turned = &out[2]->tensor;
+	}
 	s->c = &y->tensor;
 	s->scratch = &out[1]->tensor;
 	s->mask = in[3] ? &in[3]->tensor : NULL;
 	pai_step_info info = {
 		.node = u->node, .name = name, .impl = p->own->name, .flops = 2 * work};
 	info.bytes = (double)s->a->nbytes + (double)s->b->nbytes + (double)y->tensor.nbytes;
-	pai_plan_emit(p, (pai_step){run, s}, info, 4, in, 2, out);
+	pai_plan_emit(p, (pai_step){run, s}, info, 4, in, 3, out);
 	*taken = true;
 	return PAI_OK;
 }
