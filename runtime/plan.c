@@ -53,6 +53,8 @@ static pai_status build(pai_plan *p, const pai_lowering *l)
 	PAI_TRY(pai_plan_lower(p, l));
 	if (p->options.backend == PAI_FAST)
 		pai_plan_prepare(p);
+	if (p->options.work > 0)
+		p->work = p->options.work;
 	choose_threads(p);
 	/* oneDNN divides the work of a primitive when it is made. */
 	int threads = omp_get_max_threads();
@@ -232,6 +234,11 @@ pai_step_info pai_plan_step(const pai_plan *p, int i)
 size_t pai_plan_bytes(const pai_plan *p)
 {
 	return p->bytes;
+}
+
+double pai_plan_work(const pai_plan *p)
+{
+	return p->work;
 }
 
 int pai_plan_threads(const pai_plan *p)

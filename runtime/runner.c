@@ -21,6 +21,7 @@ struct pai_runner {
 	entry plans[PLANS];
 	int n_plans;
 	uint64_t clock;
+	const pai_runner *leader; /* NULL: none */
 };
 
 int pai_model_inputs(const pai_model *m, pai_value *const **out)
@@ -60,6 +61,22 @@ static void drop(entry *e)
 	pai_arena_free(e->arena);
 }
 
+void pai_runner_follow(pai_runner *r, const pai_runner *other)
+{
+	r->leader = other;
+}
+
+/* Work of the plan used last. */
+static double last_work(const pai_runner *r)
+{
+	const entry *last = NULL;
+	for (int i = 0; i < r->n_plans; i++)
+		if (!last || r->plans[i].used > last->used)
+			last = &r->plans[i];
+	double work = last ? pai_plan_work(last->plan) : 0;
+	return work < 1 ? 1 : work;
+}
+
 void pai_runner_free(pai_runner *r)
 {
 	if (!r)
@@ -91,8 +108,10 @@ static pai_status make(pai_runner *r, const pai_tensor *const *in, entry *out)
 		out->inputs[i].dims =
 			pai_arena_dup(a, in[i]->dims, sizeof *in[i]->dims * (size_t)in[i]->rank);
 	}
-	pai_status st =
-		pai_plan_new(r->ctx, r->model->graph, r->n_inputs, in, &r->options, &out->plan);
+	pai_plan_options o = r->options;
+	if (r->leader)
+		o.work = last_work(r->leader);
+	pai_status st = pai_plan_new(r->ctx, r->model->graph, r->n_inputs, in, &o, &out->plan);
 	if (st != PAI_OK)
 		pai_arena_free(a);
 	return st;

@@ -112,6 +112,8 @@ typedef struct pai_plan_options {
 	int threads;    /* 0: chosen from the work of the plan, at most ctx->threads */
 	bool no_onednn; /* own kernels only: starting an engine costs some 20 ms */
 	bool profile;   /* time every step */
+	double work;    /* choose threads and implementations as for a plan of so many
+			 * multiply-adds, so that two plans choose alike; 0: the plan's own */
 	/* Values whose memory is the caller's: initialisers that training moves, gradients, running
 	 * statistics. Read and written in place, plain layout. */
 	int n_bound;
@@ -152,12 +154,15 @@ PAI_API int pai_plan_steps(const pai_plan *p);
 PAI_API pai_step_info pai_plan_step(const pai_plan *p, int i);
 PAI_API size_t pai_plan_bytes(const pai_plan *p); /* of the arena */
 PAI_API int pai_plan_threads(const pai_plan *p);
+double pai_plan_work(const pai_plan *p); /* multiply-adds, about */
 
 /* Plans by input shape, for callers whose shapes vary: makes one when needed. */
 typedef struct pai_runner pai_runner;
 PAI_API PAI_MUST_USE pai_status pai_runner_new(pai_ctx *ctx, const pai_model *m,
 					       const pai_plan_options *o, pai_runner **out);
 PAI_API void pai_runner_free(pai_runner *r);
+/* Plans made from now on choose as the plan that the other runner used last. */
+void pai_runner_follow(pai_runner *r, const pai_runner *other);
 PAI_API PAI_MUST_USE pai_status pai_runner_run(pai_runner *r, const pai_tensor *const *inputs,
 					       const pai_tensor **outputs);
 /* Graph inputs a caller must give: those without an initialiser, in order. */
