@@ -17,6 +17,7 @@ typedef struct apply {
 	pai_arena *scratch;
 	PAI_VEC(use_list) readers;        /* by value id */
 	PAI_VEC(pai_value *) replacement; /* by value id; NULL: still itself */
+	PAI_VEC(bool) made_output;        /* by value id: it stands in for a graph output now */
 	PAI_VEC(pai_placed) fresh;
 	pai_map *node_names; /* in use in the graph */
 } apply;
@@ -40,6 +41,7 @@ static void track_values(apply *a)
 	while (a->readers.n < a->g->values.n) {
 		PAI_PUSH(a->scratch, a->readers, ((use_list){0}));
 		PAI_PUSH(a->scratch, a->replacement, (pai_value *)NULL);
+		PAI_PUSH(a->scratch, a->made_output, false);
 	}
 }
 
@@ -81,6 +83,14 @@ static bool available(const pai_value *v, const pai_group *group, int before)
 	return false;
 }
 
+/* Of two outputs that are the same, only one can go; and what was to become an output may have been
+ * an input all along. The next round sees that. */
+static bool output_is_lost(const apply *a, const pai_edit *e, const pai_value *now)
+{
+	return e->kind == PAI_EDIT_REPLACE && now && !pai_can_replace(e->value, now) &&
+	       (now != e->now || (now->id >= 0 && a->made_output.at[now->id]));
+}
+
 static bool stale(const apply *a, const pai_group *group)
 {
 	if (group->at && group->at->dead)
@@ -97,6 +107,8 @@ static bool stale(const apply *a, const pai_group *group)
 		}
 		pai_value *now = e->now ? resolve(a, e->now) : NULL;
 		if (now && !available(now, group, group->edits.n))
+			return true;
+		if (output_is_lost(a, e, now))
 			return true;
 		if (e->value && e->kind != PAI_EDIT_INIT && e->kind != PAI_EDIT_NAME &&
 		    (e->value->dead || replacement_of(a, e->value)))
@@ -250,6 +262,7 @@ static void move_output(apply *a, pai_value *old, pai_value *now)
 	const char *name = old->name;
 	old->is_output = false;
 	now->is_output = true;
+	a->made_output.at[now->id] = true;
 	now->type = old->type;
 	now->stated = old->stated;
 	now->inferred = old->inferred;

@@ -32,8 +32,8 @@ static bool layer_of(pai_node *n, layer *out)
 		out->groups = pai_node_int(n, "group", 1);
 	} else if (pai_node_is(n, "Gemm")) {
 		out->axis = pai_node_int(n, "transB", 0) ? 0 : 1;
-		if (bias && pai_node_float(n, "beta", 1) != 1)
-			return false;
+		if (pai_node_float(n, "beta", 1) != 1 || !n->op || n->op->since < 7)
+			return false; /* the new bias is added as it is, to every row */
 	} else {
 		return false;
 	}
