@@ -300,6 +300,39 @@ static void bury(pai_value *v)
 		pai_map_put(v->graph->model->taken, v->name, NULL);
 }
 
+static void walk_bodies(const pai_node *n, pai_status (*visit)(void *, pai_graph *), apply *a)
+{
+	for (int k = 0; k < n->n_attrs; k++) {
+		const pai_attr *attr = &n->attrs[k];
+		if (attr->type == PAI_ATTR_GRAPH && attr->g)
+			(void)pai_graph_walk(attr->g, visit, a);
+		for (int64_t j = 0; attr->type == PAI_ATTR_GRAPHS && j < attr->list.n; j++)
+			(void)pai_graph_walk(attr->list.g[j], visit, a);
+	}
+}
+
+static pai_status resolve_reads_of(void *payload, pai_graph *g)
+{
+	apply *a = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
+			g->nodes.at[i]->in[k] = resolve(a, g->nodes.at[i]->in[k]);
+	for (int i = 0; i < g->outputs.n; i++)
+		g->outputs.at[i] = resolve(a, g->outputs.at[i]);
+	return PAI_OK;
+}
+
+static pai_status add_readers_of(void *payload, pai_graph *g)
+{
+	apply *a = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
+			add_reader(a, g->nodes.at[i]->in[k], (pai_use){g->nodes.at[i], k});
+	for (int i = 0; i < g->outputs.n; i++)
+		add_reader(a, g->outputs.at[i], (pai_use){g->owner, -1});
+	return PAI_OK;
+}
+
 static pai_status drop_readers_of(void *payload, pai_graph *g)
 {
 	apply *a = payload;
@@ -318,13 +351,7 @@ static void erase_node(apply *a, pai_node *n)
 		pai_map_put(a->node_names, n->name, NULL);
 	for (int k = 0; k < n->n_in; k++)
 		drop_reader(a, n->in[k], (pai_use){n, k});
-	for (int k = 0; k < n->n_attrs; k++) { /* what its bodies read of this graph */
-		const pai_attr *attr = &n->attrs[k];
-		if (attr->type == PAI_ATTR_GRAPH && attr->g)
-			(void)pai_graph_walk(attr->g, drop_readers_of, a);
-		for (int64_t j = 0; attr->type == PAI_ATTR_GRAPHS && j < attr->list.n; j++)
-			(void)pai_graph_walk(attr->list.g[j], drop_readers_of, a);
-	}
+	walk_bodies(n, drop_readers_of, a); /* what they read of this graph */
 	for (int k = 0; k < n->n_out; k++)
 		if (n->out[k])
 			bury(n->out[k]);
@@ -354,6 +381,7 @@ static void insert_node(apply *a, pai_node *n, pai_node *at)
 	pai_map_put(a->node_names, n->name, n);
 	for (int k = 0; k < n->n_in; k++)
 		add_reader(a, n->in[k], (pai_use){n, k});
+	walk_bodies(n, add_readers_of, a);
 	PAI_PUSH(a->scratch, a->fresh, ((pai_placed){n, at}));
 }
 
@@ -414,6 +442,8 @@ static pai_status apply_group(apply *a, const pai_group *group)
 		const pai_edit *e = group->edits.at[i];
 		for (int k = 0; e->kind == PAI_EDIT_NODE && k < e->node->n_in; k++)
 			e->node->in[k] = resolve(a, e->node->in[k]);
+		if (e->kind == PAI_EDIT_NODE)
+			walk_bodies(e->node, resolve_reads_of, a);
 	}
 	name_values(a, group);
 	for (int i = 0; i < group->edits.n; i++)
