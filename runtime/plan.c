@@ -30,6 +30,13 @@ static pai_status emit_all(pai_plan *p)
 		if (!taken)
 			PAI_TRY(pai_emit_kernel(p, u));
 	}
+	for (int i = 0; i < p->copies.n; i++) {
+		pai_slot *from = pai_slot_in(p, p->copies.at[i].from, false);
+		pai_slot *to = pai_plan_slot(p, from->value, PAI_IN_BOUND);
+		to->tensor = from->tensor;
+		to->tensor.data = p->copies.at[i].to;
+		pai_emit_copy(p, from, to, NULL);
+	}
 	for (int i = 0; i < p->n_outputs; i++) {
 		p->outputs[i] = pai_slot_in(p, p->outputs[i], false);
 		p->outputs[i]->keep = true;

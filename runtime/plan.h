@@ -61,6 +61,11 @@ typedef struct pai_unit { /* one node, resolved: operands are slots */
 	int n_captures;
 } pai_unit;
 
+typedef struct pai_copy_out { /* contents the caller wants at an address they are not made at */
+	pai_slot *from;
+	void *to;
+} pai_copy_out;
+
 typedef struct pai_step {
 	pai_step_fn fn;
 	void *args;
@@ -82,7 +87,8 @@ struct pai_plan {
 	PAI_VEC(pai_slot *) slots;
 	PAI_VEC(pai_unit *) units;
 	PAI_VEC(pai_step) steps;
-	PAI_VEC(pai_step_info) info;  /* by step */
+	PAI_VEC(pai_step_info) info; /* by step */
+	PAI_VEC(pai_copy_out) copies;
 	PAI_VEC(pai_slot *) views;    /* slots at the address of an input, set with each run */
 	double work;                  /* multiply-adds of the units, about */
 	const struct pai_own *own;    /* our arithmetic */

@@ -332,9 +332,6 @@ static pai_status lower_inside(lowering *l, scope *sc, const pai_node *n, scope 
 		if (!n->out[o])
 			continue;
 		pai_slot *s = find(l, inner, g->outputs.at[o]);
-		if (s && bound_index(l, n->out[o]) >= 0)
-			return pai_fail(p->ctx, PAI_E_runtime_shape, pai_at_output(n, o),
-					"memory cannot be given for the result of a call");
 		sc->slots[n->out[o]->id] = s;
 	}
 	return PAI_OK;
@@ -380,6 +377,8 @@ static void count_readers(pai_plan *p)
 {
 	for (int i = 0; i < p->n_outputs; i++)
 		p->outputs[i]->readers++;
+	for (int i = 0; i < p->copies.n; i++)
+		p->copies.at[i].from->readers++;
 	for (int i = p->units.n - 1; i >= 0; i--) {
 		pai_unit *u = p->units.at[i];
 		u->dead = true;
@@ -460,6 +459,13 @@ static pai_status lower(lowering *l)
 		PAI_TRY(add_output(l, &sc, g->outputs.at[i]));
 	for (int i = 0; i < p->options.n_keep; i++)
 		PAI_TRY(add_output(l, &sc, p->options.keep[i]));
+	/* A value that is bound twice, or made inside a call or a branch, is copied. */
+	for (int i = 0; i < p->options.n_bound; i++) {
+		pai_slot *s = find(l, &sc, p->options.bound[i]);
+		if (s && (s->place != PAI_IN_BOUND || l->bound[s->value->id] != i + 1))
+			PAI_PUSH(p->arena, p->copies,
+				 ((pai_copy_out){s, p->options.bound_data[i]}));
+	}
 	count_readers(p);
 	for (int i = 0; i < p->slots.n; i++) {
 		pai_slot *s = p->slots.at[i];

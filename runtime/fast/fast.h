@@ -42,6 +42,8 @@ bool pai_slot_ready(const pai_slot *s);
 pai_unit *pai_slot_only_reader(const pai_slot *s);
 /* Lets `out` take the memory of `in`, which the step reads for the last time, if that is so. */
 bool pai_slot_reuse(pai_slot *in, pai_slot *out);
+/* Appends a step that copies contents of one shape. */
+void pai_emit_copy(pai_plan *p, pai_slot *from, pai_slot *to, const pai_node *node);
 /* Threads for a step of so many multiply-adds. */
 int pai_step_threads(const pai_plan *p, double work);
 

@@ -15,6 +15,17 @@ static pai_status run(void *args, pai_run *run)
 	return PAI_OK;
 }
 
+void pai_emit_copy(pai_plan *p, pai_slot *from, pai_slot *to, const pai_node *node)
+{
+	copy_step *s = PAI_NEW(p->arena, copy_step);
+	*s = (copy_step){&from->tensor, &to->tensor};
+	pai_step_info info = {.node = node,
+			      .name = node ? node->op_type : "copy",
+			      .impl = "copy",
+			      .bytes = 2.0 * (double)from->tensor.nbytes};
+	pai_plan_emit(p, (pai_step){run, s}, info, 1, &from, 1, &to);
+}
+
 pai_status pai_fast_view(pai_plan *p, pai_unit *u, bool *taken)
 {
 	pai_slot *y = u->out[0], *x = u->in[0];
@@ -31,13 +42,7 @@ pai_status pai_fast_view(pai_plan *p, pai_unit *u, bool *taken)
 		y->root->shared++;
 		return PAI_OK;
 	}
-	copy_step *s = PAI_NEW(p->arena, copy_step);
-	*s = (copy_step){&x->tensor, &y->tensor};
-	pai_step_info info = {.node = u->node,
-			      .name = u->node->op_type,
-			      .impl = "copy",
-			      .bytes = 2.0 * (double)x->tensor.nbytes};
-	pai_plan_emit(p, (pai_step){run, s}, info, 1, &x, 1, &y);
+	pai_emit_copy(p, x, y, u->node);
 	return PAI_OK;
 }
 

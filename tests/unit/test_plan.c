@@ -463,6 +463,47 @@ static void test_bad_inputs(void **unused)
 	pai_ctx_free(ctx);
 }
 
+/* Memory of the caller's is written in place; a value bound twice goes to both addresses. */
+static void test_bound_values(void **unused)
+{
+	(void)unused;
+	for (int backend = PAI_FAST; backend <= PAI_REFERENCE; backend++) {
+		pai_ctx *ctx = pai_ctx_new(NULL);
+		pai_model *m =
+			parse(ctx, "<ir_version: 8, opset_import: [\"\" : 13]> g (float[3] x,"
+				   " float[3] w) => (float[3] y) {"
+				   " a = Add(x, w) c = Constant<value = bool {1}>()"
+				   " b = If(c) <then_branch = t () => (float[3] p) { p = Neg(a) },"
+				   " else_branch = e () => (float[3] q) { q = Relu(a) }>"
+				   " y = Add(a, b) }");
+		pai_value *w = pai_graph_value(m->graph, "w"), *a = pai_graph_value(m->graph, "a");
+		pai_value *bound[] = {w, a, a, pai_graph_value(m->graph, "b")};
+		w->init = floats(m->arena, 3, (float[]){9, 9, 9});
+		float weights[] = {1, 2, 3}, one[3], two[3], three[3];
+		void *data[] = {weights, one, two, three};
+		pai_plan_options o = {.backend = (pai_backend)backend,
+				      .n_bound = 4,
+				      .bound = bound,
+				      .bound_data = data};
+		const pai_tensor *x = floats(m->arena, 3, (float[]){10, 20, 30}), *y;
+		pai_plan *p;
+		OK(pai_plan_new(ctx, m->graph, 1, &x, &o, &p));
+		for (int round = 0; round < 2; round++) {
+			weights[0] = (float)round;
+			OK(pai_plan_run(p, &x, &y));
+			const float want[] = {10 + (float)round, 22, 33};
+			assert_memory_equal(one, want, sizeof want);
+			assert_memory_equal(two, want, sizeof want);
+			for (int i = 0; i < 3; i++)
+				assert_float_equal(three[i], -want[i], 0);
+			assert_float_equal(((float *)y->data)[2], 0, 0);
+		}
+		pai_plan_free(p);
+		pai_model_free(m);
+		pai_ctx_free(ctx);
+	}
+}
+
 /* Shapes that change get a plan each, and the least recently used makes room. */
 static void test_runner(void **unused)
 {
@@ -496,6 +537,7 @@ int main(void)
 		cmocka_unit_test(test_equal_bits),
 		cmocka_unit_test(test_threads_do_not_matter),
 		cmocka_unit_test(test_bad_inputs),
+		cmocka_unit_test(test_bound_values),
 		cmocka_unit_test(test_runner),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
