@@ -87,6 +87,26 @@ static const struct bad_case {
 	 PAI_INVALID,
 	 1,
 	 {0}},
+	{"loop for ever",
+	 "s = ReduceSum <keepdims = 0> (x)  y = Loop <body = b (int64 k, bool on, float v) => "
+	 "(bool go, float w) "
+	 "{ go = Identity (on)  w = Neg (v) }> (, , s)",
+	 PAI_LIMIT,
+	 1,
+	 {0}},
+	{"loop of growing results",
+	 "m = Constant <value_int = 9> ()  y = Loop <body = b (int64 k, bool on) => (bool go, "
+	 "int64[] w) { go = Identity (on)  o = Constant <value_ints = [1]> ()  t = Reshape (k, o)  "
+	 "w = ConstantOfShape (t) }> (m, )",
+	 PAI_INVALID,
+	 1,
+	 {0}},
+	{"scan lengths",
+	 "t = Transpose (x)  y = Scan <num_scan_inputs = 2, body = b (float[] p, float[] q) => "
+	 "(float[] r) { r = Identity (p) }> (x, t)",
+	 PAI_INVALID,
+	 1,
+	 {0}},
 	{"average pool rank", "y = AveragePool <kernel_shape = [2]> (i)", PAI_INVALID, 1, {0}},
 };
 
@@ -132,6 +152,7 @@ static void check_case(void **state)
 		char text[1024];
 		pai_ctx *ctx = pai_ctx_new(NULL);
 		pai_model *m;
+		ctx->limits.loop_steps = 1000;
 		model_text(c, text, sizeof text);
 		pai_status status = pai_text_parse(ctx, "case", text, strlen(text), &m);
 		if (status != PAI_OK)
