@@ -24,6 +24,7 @@ typedef struct cli_verb {
 	const char *examples;      /* lines, or NULL */
 	const cli_option *options; /* beside the common ones */
 	int min_args, max_args;    /* positional; max -1: any number */
+	bool computes;             /* runs models for long, on several threads */
 	pai_status (*run)(cli *c);
 } cli_verb;
 

@@ -291,5 +291,6 @@ const cli_verb cli_verb_bench = {
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
+	.computes = true,
 	.run = run,
 };

@@ -331,5 +331,6 @@ const cli_verb cli_verb_demo = {
 	.examples = "  pai-opt demo\n  pai-opt demo --net=mlp -o /tmp/demo\n",
 	.options = options,
 	.max_args = 0,
+	.computes = true,
 	.run = run,
 };

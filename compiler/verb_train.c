@@ -277,5 +277,6 @@ const cli_verb cli_verb_train = {
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
+	.computes = true,
 	.run = run,
 };
