@@ -35,14 +35,23 @@ typedef struct demo {
 	double start;
 } demo;
 
-typedef struct net { /* one network and how long it trains */
+typedef struct phase { /* epochs at one rate; a list ends with 0 epochs */
+	int epochs;
+	double lr;
+} phase;
+
+/* A fifth of the rate at the end of the first stage lets the weights settle. */
+static const phase first[] = {{4, 1e-3}, {1, 2e-4}, {0, 0}};
+static const phase further[] = {{2, 2e-4}, {0, 0}};
+static const phase quantised[] = {{1, 2e-4}, {0, 0}};
+
+typedef struct network {
 	const char *name, *model;
-	int epochs, more, quantised; /* before the fork; after it; with 4-bit weights */
 } network;
 
 static const network nets[] = {
-	{"cnn", "cnn.onnxtxt", 4, 2, 1},
-	{"mlp", "mlp.onnxtxt", 4, 2, 1},
+	{"cnn", "cnn.onnxtxt"},
+	{"mlp", "mlp.onnxtxt"},
 };
 
 static const char *path_in(const demo *d, const char *net, const char *what, const char *ext)
@@ -95,6 +104,7 @@ static pai_status measure(demo *d, row *r, const pai_model *m)
 {
 	struct stat st;
 	pai_arena *scratch = pai_arena_new(d->c->ctx);
+	r->parameters = r->distinct = 0;
 	for (int i = 0; i < m->graph->inits.n; i++) {
 		const pai_tensor *t = m->graph->inits.at[i]->init;
 		if (t->dtype != PAI_FLOAT)
@@ -157,35 +167,46 @@ static pai_status train_options(demo *d, double lr, int epochs, const char *run_
 	return PAI_OK;
 }
 
-/* Reads `in`, applies `passes` (NULL: none), trains, writes the row's file. */
-static pai_status stage(demo *d, row *r, const char *in, const char *passes, double lr, int epochs)
+static pai_status apply_passes(demo *d, pai_model *m, const char *text)
 {
-	pai_ctx *ctx = d->c->ctx;
+	pai_pipeline pipeline;
+	pai_pipeline_report report;
+	PAI_TRY(pai_pipeline_parse(d->c->ctx, d->c->arena, text, &pipeline));
+	return pai_pipeline_run(m, &pipeline, NULL, d->c->arena, &report);
+}
+
+static pai_status train_phases(demo *d, row *r, pai_model *m, const phase *phases)
+{
+	for (int i = 0; phases && phases[i].epochs; i++) {
+		pai_train_options o;
+		pai_train_result result;
+		const char *what =
+			i ? pai_arena_printf(d->c->arena, "%s-%d", r->stage, i + 1) : r->stage;
+		PAI_TRY(train_options(d, phases[i].lr, phases[i].epochs,
+				      path_in(d, r->net, what, ""), &o));
+		PAI_TRY(pai_train(d->c->ctx, m, &o, &result));
+		r->first_epoch += phases[i].epochs;
+		r->accuracy = result.val_accuracy;
+	}
+	return PAI_OK;
+}
+
+/* Reads `in`, applies `passes`, trains (either may be NULL), writes the row's file. */
+static pai_status stage(demo *d, row *r, const char *in, const char *passes, const phase *phases)
+{
 	double start = cli_now();
 	pai_model *m;
-	pai_train_options o;
-	pai_train_result result;
-	PAI_TRY(train_options(d, lr, epochs, path_in(d, r->net, r->stage, ""), &o));
 	PAI_TRY(cli_model(d->c, in, &m));
-	pai_status status = PAI_OK;
-	if (passes) {
-		pai_pipeline pipeline;
-		pai_pipeline_report report;
-		status = pai_pipeline_parse(ctx, d->c->arena, passes, &pipeline);
-		if (status == PAI_OK)
-			status = pai_pipeline_run(m, &pipeline, NULL, d->c->arena, &report);
-	}
-	if (status == PAI_OK && epochs)
-		status = pai_train(ctx, m, &o, &result);
+	pai_status status = passes ? apply_passes(d, m, passes) : PAI_OK;
+	if (status == PAI_OK)
+		status = train_phases(d, r, m, phases);
 	cli_progress_end(d->c);
 	if (status == PAI_OK)
 		status = pai_model_write(m, r->file, NULL);
-	if (status == PAI_OK && epochs)
-		r->accuracy = result.val_accuracy;
 	r->seconds = cli_now() - start;
 	if (status == PAI_OK)
 		status = measure(d, r, m);
-	if (status == PAI_OK && epochs)
+	if (status == PAI_OK && phases)
 		cli_print(d->c, "%s %-10s %5.2f %%  in %s\n", r->net, r->stage, 100 * r->accuracy,
 			  cli_duration(d->c, r->seconds));
 	pai_model_free(m);
@@ -218,19 +239,21 @@ static pai_status run_net(demo *d, const network *n)
 	const char *rules = pai_arena_printf(
 		d->c->arena,
 		"add-transforms{rules=\"weights:deterministic_rounding{num_levels=%d}\"}", LEVELS);
-	PAI_TRY(stage(d, add_row(d, n->name, "plain", plain), example(d, n->model), NULL, 1e-3,
-		      n->epochs));
-	row *r = add_row(d, n->name, "control", control);
-	r->first_epoch = n->epochs;
-	PAI_TRY(stage(d, r, plain, NULL, 4e-4, n->more));
+	row *r = add_row(d, n->name, "plain", plain);
+	PAI_TRY(stage(d, r, example(d, n->model), NULL, first));
+	const int fork = r->first_epoch;
+	r = add_row(d, n->name, "control", control);
+	r->first_epoch = fork;
+	PAI_TRY(stage(d, r, plain, NULL, further));
 	r = add_row(d, n->name, "dendrites", grown);
-	r->first_epoch = n->epochs;
-	PAI_TRY(stage(d, r, plain, "add-dendrites", 4e-4, n->more));
+	r->first_epoch = fork;
+	PAI_TRY(stage(d, r, plain, "add-dendrites", further));
+	const int last = r->first_epoch;
 	r = add_row(d, n->name, "4-bit", four);
-	r->first_epoch = n->epochs + n->more;
-	PAI_TRY(stage(d, r, grown, rules, 2e-4, n->quantised));
+	r->first_epoch = last;
+	PAI_TRY(stage(d, r, grown, rules, quantised));
 	r = add_row(d, n->name, "burnt in", deploy);
-	PAI_TRY(stage(d, r, four, "burn-in", 0, 0));
+	PAI_TRY(stage(d, r, four, "burn-in", NULL));
 	PAI_TRY(rerun(d, r, PAI_FAST));
 	return rerun(d, add_row(d, n->name, "reference", deploy), PAI_REFERENCE);
 }
