@@ -49,6 +49,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 	if ((uint64_t)r->round > r->ctx->limits.function_depth)
 		return pai_fail(r->ctx, PAI_E_limit, pai_at_nothing(),
 				"function_depth: functions call each other too deeply");
+	uint64_t nodes = (uint64_t)g->nodes.n; /* with the bodies */
 	for (int i = 0; i < g->nodes.n; i++) {
 		pai_node *n = g->nodes.at[i];
 		const pai_function *f = called(n, transforms);
@@ -60,7 +61,8 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			r->counts[OPSET] += r->round == 0;
 			continue;
 		}
-		if ((uint64_t)g->nodes.n > r->ctx->limits.nodes)
+		nodes += (uint64_t)f->graph->nodes.n;
+		if (nodes > r->ctx->limits.nodes)
 			return pai_fail(r->ctx, PAI_E_limit, pai_at_node(n),
 					"nodes: the bodies of functions make the model too large");
 		pai_inline_call(out, r->scratch, n, f);

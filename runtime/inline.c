@@ -211,11 +211,17 @@ static pai_status inline_round(pai_model *m, pai_arena *scratch, int n_held, pai
 			       int *applied)
 {
 	pai_patch *p = pai_patch_new(m->graph);
+	uint64_t nodes = (uint64_t)m->graph->nodes.n; /* with the bodies */
 	for (int i = 0; i < m->graph->nodes.n; i++) {
 		pai_node *n = m->graph->nodes.at[i];
 		const pai_function *f = called(n);
-		if (f && !has_subgraphs(f))
-			keep_track(n, pai_inline_call(p, scratch, n, f), n_held, held);
+		if (!f || has_subgraphs(f))
+			continue;
+		nodes += (uint64_t)f->graph->nodes.n;
+		if (nodes > m->ctx->limits.nodes)
+			return pai_fail(m->ctx, PAI_E_limit, pai_at_node(n),
+					"nodes: the bodies of functions make the model too large");
+		keep_track(n, pai_inline_call(p, scratch, n, f), n_held, held);
 	}
 	pai_applied done;
 	PAI_TRY(pai_patch_apply(p, -1, &done));
@@ -233,8 +239,7 @@ pai_status pai_inline_calls(pai_model *m, int n_held, pai_value **held)
 		PAI_TRY(status);
 		if (!applied)
 			return depth ? pai_infer(m) : PAI_OK;
-		if (depth >= m->ctx->limits.function_depth ||
-		    (uint64_t)m->graph->nodes.n > m->ctx->limits.nodes)
+		if (depth >= m->ctx->limits.function_depth)
 			return pai_fail(m->ctx, PAI_E_limit, pai_at_nothing(),
 					"function_depth: functions call each other too deeply");
 	}
