@@ -2,7 +2,8 @@
  *
  * `readers` lists who reads each value and is kept up to date through all groups, so applying costs
  * time in proportion to what changes. A group is first resolved and checked without touching the
- * graph: stale when an earlier group took away what it is about, wrong when it breaks a rule.
+ * graph: stale when an earlier group took away what it is about, or made it impossible, wrong when
+ * it breaks a rule by itself.
  */
 #include "compiler/patch.h"
 #include <assert.h>
@@ -17,7 +18,6 @@ typedef struct apply {
 	pai_arena *scratch;
 	PAI_VEC(use_list) readers;        /* by value id */
 	PAI_VEC(pai_value *) replacement; /* by value id; NULL: still itself */
-	PAI_VEC(bool) made_output;        /* by value id: it stands in for a graph output now */
 	PAI_VEC(pai_placed) fresh;
 	pai_map *node_names; /* in use in the graph */
 } apply;
@@ -41,7 +41,6 @@ static void track_values(apply *a)
 	while (a->readers.n < a->g->values.n) {
 		PAI_PUSH(a->scratch, a->readers, ((use_list){0}));
 		PAI_PUSH(a->scratch, a->replacement, (pai_value *)NULL);
-		PAI_PUSH(a->scratch, a->made_output, false);
 	}
 }
 
@@ -83,15 +82,10 @@ static bool available(const pai_value *v, const pai_group *group, int before)
 	return false;
 }
 
-/* Of two outputs that are the same, only one can go; and what was to become an output may have been
- * an input all along. The next round sees that. */
-static bool output_is_lost(const apply *a, const pai_edit *e, const pai_value *now)
-{
-	return e->kind == PAI_EDIT_REPLACE && now && !pai_can_replace(e->value, now) &&
-	       (now != e->now || (now->id >= 0 && a->made_output.at[now->id]));
-}
-
-static bool stale(const apply *a, const pai_group *group)
+/* After other groups, a replacement may not be possible any more: of two outputs that are the same,
+ * only one can go; and what was to become an output may have been an input all along. The next
+ * round sees that. `first`: nothing was applied before. */
+static bool stale(const apply *a, const pai_group *group, bool first)
 {
 	if (group->at && group->at->dead)
 		return true;
@@ -108,10 +102,10 @@ static bool stale(const apply *a, const pai_group *group)
 		pai_value *now = e->now ? resolve(a, e->now) : NULL;
 		if (now && !available(now, group, group->edits.n))
 			return true;
-		if (output_is_lost(a, e, now))
-			return true;
 		if (e->value && e->kind != PAI_EDIT_INIT && e->kind != PAI_EDIT_NAME &&
 		    (e->value->dead || replacement_of(a, e->value)))
+			return true;
+		if (!first && e->kind == PAI_EDIT_REPLACE && !pai_can_replace(e->value, now))
 			return true;
 	}
 	return false;
@@ -262,7 +256,6 @@ static void move_output(apply *a, pai_value *old, pai_value *now)
 	const char *name = old->name;
 	old->is_output = false;
 	now->is_output = true;
-	a->made_output.at[now->id] = true;
 	now->type = old->type;
 	now->stated = old->stated;
 	now->inferred = old->inferred;
@@ -490,7 +483,7 @@ static pai_status apply_all(apply *a, int limit, pai_applied *out)
 		const pai_group *group = a->patch->groups.at[i];
 		if (!group->edits.n)
 			continue;
-		if (stale(a, group)) {
+		if (stale(a, group, out->applied == 0)) {
 			out->stale++;
 			continue;
 		}

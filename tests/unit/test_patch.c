@@ -115,6 +115,21 @@ static void a_place_that_is_too_early_moves(void **state)
 	assert_string_equal(order(f), "Relu Exp Neg Abs");
 }
 
+static void what_an_earlier_group_made_impossible_is_stale(void **state)
+{
+	fixture *f = *state;
+	pai_patch *p = pai_patch_new(f->g);
+	pai_patch_begin(p, f->a, "t is x");
+	pai_patch_replace(p, f->t, f->x);
+	pai_patch_begin(p, f->b, "y is t"); /* and so x, which an output cannot be */
+	pai_patch_replace(p, f->y, f->t);
+	pai_applied done = apply(p);
+	assert_int_equal(done.applied, 1);
+	assert_int_equal(done.stale, 1);
+	assert_ptr_equal(f->g->outputs.at[0], f->y);
+	assert_ptr_equal(f->b->in[0], f->x);
+}
+
 static void an_output_keeps_its_name(void **state)
 {
 	fixture *f = *state;
@@ -339,12 +354,19 @@ static void clones_do_not_share_structure(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(nothing_changes_before_apply),        TEST(a_node_is_inserted_at_its_place),
-		TEST(a_place_that_is_too_early_moves),     TEST(an_output_keeps_its_name),
-		TEST(undoing_restores_names_and_order),    TEST(operands_follow_earlier_groups),
-		TEST(what_an_earlier_group_took_is_stale), TEST(a_limit_stops_between_groups),
-		TEST(wrong_rewrites_are_refused),          TEST(exact_names_can_be_used_again),
-		TEST(a_long_chain_goes_in_one_patch),      TEST(clones_do_not_share_structure),
+		TEST(nothing_changes_before_apply),
+		TEST(a_node_is_inserted_at_its_place),
+		TEST(what_an_earlier_group_made_impossible_is_stale),
+		TEST(a_place_that_is_too_early_moves),
+		TEST(an_output_keeps_its_name),
+		TEST(undoing_restores_names_and_order),
+		TEST(operands_follow_earlier_groups),
+		TEST(what_an_earlier_group_took_is_stale),
+		TEST(a_limit_stops_between_groups),
+		TEST(wrong_rewrites_are_refused),
+		TEST(exact_names_can_be_used_again),
+		TEST(a_long_chain_goes_in_one_patch),
+		TEST(clones_do_not_share_structure),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
