@@ -569,6 +569,8 @@ static pai_status opsets(parser *p, pai_opset **out, int *n)
 			PAI_TRY(text_match(&p->t, ':'));
 			PAI_TRY(text_int(&p->t, &o.version));
 			PAI_PUSH(p->t.arena, list, o);
+			PAI_TRY(text_limit(&p->t, "operator sets", (uint64_t)list.n,
+					   p->t.ctx->limits.opsets));
 		} while (text_accept(&p->t, ','));
 		PAI_TRY(text_match(&p->t, ']'));
 	}
@@ -641,6 +643,9 @@ static pai_status function_attributes(parser *p, pai_function *f)
 	do {
 		pai_attr a = {0};
 		PAI_TRY(text_name(&p->t, &a.name));
+		PAI_TRY(text_limit(&p->t, "attributes of a function",
+				   (uint64_t)names.n + (uint64_t)attrs.n + 1,
+				   p->t.ctx->limits.attributes));
 		int c = text_peek(&p->t);
 		if (c != ':' && c != '=') {
 			PAI_PUSH(p->t.arena, names, a.name);

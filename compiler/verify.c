@@ -6,9 +6,14 @@
  * Nodes of domains that nobody has rows for are left alone.
  */
 #include "compiler/compiler.h"
+#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { MOST_ERRORS = 20 };
+enum {
+	MOST_ERRORS = 20,
+	MOST_VARIABLES = 16, /* type variables of an operator */
+};
 
 typedef struct scope { /* a graph under check, and those around it */
 	const pai_graph *graph;
@@ -242,30 +247,28 @@ static slot slot_of(const pai_node *n, int k)
 		      .index = i};
 }
 
+typedef struct binding { /* the first slot of a type variable whose type is known */
+	slot slot;
+	pai_dtype dtype; /* PAI_UNDEFINED: none so far */
+} binding;
+
 /* Slots of one type variable have one type: the first that is known decides. */
-static void check_binding(verifier *v, const pai_node *n, int k, const slot *s, pai_dtype dtype)
+static void check_binding(verifier *v, const pai_node *n, const slot *s, pai_dtype dtype,
+			  binding *first)
 {
-	pai_dtype_set set;
-	for (int j = 0; j < k; j++) {
-		const slot t = slot_of(n, j);
-		if (!t.value || !t.arg || strcmp(t.arg->type, s->arg->type) != 0)
-			continue;
-		const pai_op_type *var = type_variable(n->op, t.arg->type);
-		pai_dtype first = core_of(&t.value->type, var, &set);
-		if (!first)
-			continue;
-		if (first != dtype)
-			add(v, pai_fail(v->ctx, PAI_E_bad_dtype, at_slot(n, s),
-					"is of %s, but %s %d of the same type \"%s\" is of %s",
-					pai_dtype_get((int)dtype)->text,
-					t.is_input ? "input" : "output", t.index, s->arg->type,
-					pai_dtype_get((int)first)->text));
-		return;
-	}
+	if (!first->dtype)
+		*first = (binding){*s, dtype};
+	else if (first->dtype != dtype && !s->arg->heterogeneous)
+		add(v, pai_fail(v->ctx, PAI_E_bad_dtype, at_slot(n, s),
+				"is of %s, but %s %d of the same type \"%s\" is of %s",
+				pai_dtype_get((int)dtype)->text,
+				first->slot.is_input ? "input" : "output", first->slot.index,
+				s->arg->type, pai_dtype_get((int)first->dtype)->text));
 }
 
 static void check_types(verifier *v, const pai_node *n)
 {
+	binding bound[MOST_VARIABLES] = {0};
 	if (!n->op)
 		return;
 	for (int k = 0; k < n->n_in + n->n_out && !full(v); k++) {
@@ -290,8 +293,8 @@ static void check_types(verifier *v, const pai_node *n)
 					"is of %s, which version %d of the operator does not take",
 					pai_type_text(v->ctx, v->arena, &s.value->type),
 					n->op->since));
-		else if (!s.arg->heterogeneous && k)
-			check_binding(v, n, k, &s, dtype);
+		assert(var - n->op->types < MOST_VARIABLES);
+		check_binding(v, n, &s, dtype, &bound[var - n->op->types]);
 	}
 }
 
@@ -443,18 +446,22 @@ static void verify_graph(verifier *v, const pai_graph *g, const scope *outer)
 	check_graph_outputs(v, &s);
 }
 
+typedef struct callee { /* a function that may be called */
+	const pai_function *function;
+	int height; /* calls below it and itself; 0: not known, -1: being found out */
+} callee;
+
 typedef struct call_walk { /* who calls whom among the functions */
 	verifier *v;
-	int *height; /* [function]: calls below it and itself; 0: not known, -1: being found out */
-	int depth, deepest;
+	callee *callees; /* by address, for look-up only */
+	int depth;
 } call_walk;
 
-static int function_index(const pai_model *m, const pai_function *f)
+static int compare_callees(const void *a, const void *b)
 {
-	int i = 0;
-	while (m->functions.at[i] != f)
-		i++;
-	return i;
+	const uintptr_t x = (uintptr_t)((const callee *)a)->function;
+	const uintptr_t y = (uintptr_t)((const callee *)b)->function;
+	return (x > y) - (x < y);
 }
 
 static int height_of(call_walk *w, const pai_function *f);
@@ -486,10 +493,13 @@ static int height_below(call_walk *w, const pai_graph *g, int depth)
 
 static int height_of(call_walk *w, const pai_function *f)
 {
-	const int i = function_index(w->v->model, f);
+	const callee key = {.function = f};
+	callee *found = bsearch(&key, w->callees, (size_t)w->v->model->functions.n, sizeof key,
+				compare_callees);
 	const uint64_t limit = w->v->ctx->limits.function_depth;
-	if (w->height[i])
-		return w->height[i];
+	assert(found);
+	if (found->height)
+		return found->height;
 	if ((uint64_t)w->depth >= limit) {
 		add(w->v,
 		    pai_fail(w->v->ctx, PAI_E_limit, pai_at_nothing(),
@@ -497,17 +507,20 @@ static int height_of(call_walk *w, const pai_function *f)
 			     pai_escape(w->v->arena, f->name), (unsigned long long)limit));
 		return 0;
 	}
-	w->height[i] = -1;
+	found->height = -1;
 	w->depth++;
 	int below = height_below(w, f->graph, 0);
 	w->depth--;
-	return w->height[i] = below + 1;
+	return found->height = below + 1;
 }
 
 static void verify_functions(verifier *v)
 {
 	const pai_model *m = v->model;
-	call_walk w = {.v = v, .height = PAI_NEWS(v->arena, int, m->functions.n)};
+	call_walk w = {.v = v, .callees = PAI_NEWS(v->arena, callee, m->functions.n)};
+	for (int i = 0; i < m->functions.n; i++)
+		w.callees[i].function = m->functions.at[i];
+	qsort(w.callees, (size_t)m->functions.n, sizeof *w.callees, compare_callees);
 	for (int i = 0; i < m->functions.n && !full(v); i++) {
 		const pai_function *f = m->functions.at[i];
 		if (pai_model_function(m, f->domain, f->name, f->overload) != f)

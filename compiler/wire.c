@@ -208,8 +208,11 @@ static pai_status check_count(scan *s, uint64_t count)
 	unsigned id = s->field->id;
 	if (type == &onnx__node_proto__descriptor && id <= 2)
 		return within(s, "inputs", count, l->inputs);
-	if (type == &onnx__node_proto__descriptor && id == 5)
+	if (strcmp(s->field->name, "attribute") == 0 ||
+	    strcmp(s->field->name, "attribute_proto") == 0)
 		return within(s, "attributes", count, l->attributes);
+	if (strcmp(s->field->name, "opset_import") == 0)
+		return within(s, "opsets", count, l->opsets);
 	if ((type == &onnx__tensor_proto__descriptor ||
 	     type == &onnx__tensor_shape_proto__descriptor) &&
 	    id == 1)

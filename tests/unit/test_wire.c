@@ -77,6 +77,17 @@ static void empty_attributes(bytes *b)
 	close_model(b);
 }
 
+static void function_defaults(bytes *b)
+{
+	many_empty(b, 11, 2000); /* function.attribute_proto */
+	bytes_wrap(b, 25, 0);
+}
+
+static void many_opsets(bytes *b)
+{
+	many_empty(b, 8, 2000);
+}
+
 static void empty_tensors(bytes *b)
 {
 	many_empty(b, 5, 4 * MEGABYTE);
@@ -415,6 +426,9 @@ static const bad cases[] = {
 	{"deep 10000", deep_10000, PAI_LIMIT, "nest deeper", "attribute[0].g"},
 	{"deep types", deep_types, PAI_LIMIT, "nest deeper", "elem_type"},
 	{"empty attributes", empty_attributes, PAI_LIMIT, "attributes", "graph.node[0].attribute"},
+	{"function defaults", function_defaults, PAI_LIMIT, "attributes",
+	 "functions[0].attribute_proto"},
+	{"operator sets", many_opsets, PAI_LIMIT, "opsets", "opset_import"},
 	{"empty tensors", empty_tensors, PAI_LIMIT, "decoder_bytes", "graph.initializer"},
 	{"empty nodes", empty_nodes, PAI_LIMIT, "decoder_bytes", "graph.node"},
 	{"empty strings", empty_strings, PAI_LIMIT, "inputs", "graph.node[0].input"},
