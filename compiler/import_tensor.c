@@ -230,12 +230,15 @@ pai_status pai_import_tensor(pai_ctx *ctx, pai_arena *a, pai_where at, const Onn
 	return PAI_OK;
 }
 
-/* Place of the k-th listed element: indices are [n] into the flat tensor, or [n, rank]. */
+/* Place of the k-th listed element: indices are [n] into the flat tensor, or [n, rank]; -1: none.
+ */
 static int64_t place(const pai_tensor *t, const pai_tensor *indices, int64_t k)
 {
-	if (indices->rank == 1)
-		return pai_tensor_get_int(indices, k);
 	int64_t at = 0;
+	if (indices->rank == 1) {
+		at = pai_tensor_get_int(indices, k);
+		return at < pai_tensor_nelem(t) ? at : -1;
+	}
 	for (int i = 0; i < t->rank; i++) {
 		int64_t index = pai_tensor_get_int(indices, k * t->rank + i);
 		if (index < 0 || index >= t->dims[i])
@@ -243,6 +246,44 @@ static int64_t place(const pai_tensor *t, const pai_tensor *indices, int64_t k)
 		at = at * t->dims[i] + index;
 	}
 	return at;
+}
+
+/* Copies element k of one tensor to place i of another of the type. */
+static void copy_element(pai_tensor *to, int64_t i, const pai_tensor *from, int64_t k)
+{
+	int bits = pai_dtype_get((int)to->dtype)->bits;
+	uint8_t *out = to->data;
+	const uint8_t *in = from->data;
+	if (bits == 0 || bits >= 8) {
+		size_t width = bits ? (size_t)bits / 8 : sizeof(pai_str);
+		memcpy(out + (size_t)i * width, in + (size_t)k * width, width);
+		return;
+	}
+	int per_byte = 8 / bits, low = (int)(i % per_byte) * bits;
+	unsigned mask = (1u << bits) - 1, v = in[k / per_byte] >> (int)(k % per_byte) * bits & mask;
+	out[i / per_byte] = (uint8_t)((out[i / per_byte] & ~(mask << low)) | v << low);
+}
+
+/* All elements that are not listed are zero, or empty strings. */
+static pai_status fill_sparse(pai_ctx *ctx, pai_arena *a, pai_where at, const pai_tensor *values,
+			      const pai_tensor *indices, pai_tensor *t)
+{
+	if (!t->nbytes)
+		return PAI_OK;
+	t->data = pai_arena_bulk(a, t->nbytes);
+	if (!t->data)
+		return pai_fail(ctx, PAI_E_memory, at, "%zu bytes", t->nbytes);
+	memset(t->data, 0, t->nbytes);
+	for (int64_t i = 0; t->dtype == PAI_STRING && i < pai_tensor_nelem(t); i++)
+		((pai_str *)t->data)[i].at = "";
+	for (int64_t k = 0; k < pai_tensor_nelem(values); k++) {
+		int64_t i = place(t, indices, k);
+		if (i < 0)
+			return pai_fail(ctx, PAI_E_tensor_contents, at,
+					"index %" PRId64 " of a sparse tensor is out of range", k);
+		copy_element(t, i, values, k);
+	}
+	return PAI_OK;
 }
 
 pai_status pai_import_sparse(pai_ctx *ctx, pai_arena *a, pai_where at,
@@ -264,25 +305,15 @@ pai_status pai_import_sparse(pai_ctx *ctx, pai_arena *a, pai_where at,
 	if (values->rank != 1 || indices->dtype != PAI_INT64 || !(flat || full))
 		return pai_fail(ctx, PAI_E_tensor_contents, at,
 				"values and indices of a sparse tensor do not fit");
-	size_t width = (size_t)pai_dtype_get((int)t->dtype)->bits / 8;
-	if (values->external || indices->external || !width || t->nbytes > ctx->limits.folded_bytes)
-		return PAI_OK;
-	uint8_t *to = t->nbytes ? pai_arena_bulk(a, t->nbytes) : NULL;
-	if (t->nbytes && !to)
-		return pai_fail(ctx, PAI_E_memory, at, "%zu bytes", t->nbytes);
-	if (to)
-		memset(to, 0, t->nbytes);
-	int64_t nelem = pai_tensor_nelem(t);
-	for (int64_t k = 0; k < n; k++) {
-		int64_t i = place(t, indices, k);
-		if (i < 0 || i >= nelem)
-			return pai_fail(ctx, PAI_E_tensor_contents, at,
-					"index %" PRId64 " of a sparse tensor is out of range", k);
-		memcpy(to + (size_t)i * width, (const uint8_t *)values->data + (size_t)k * width,
-		       width);
-	}
-	t->data = to;
-	return PAI_OK;
+	if (values->external || indices->external)
+		return pai_fail(ctx, PAI_E_unsupported_form, at,
+				"a sparse tensor outside the model file");
+	if (t->nbytes > ctx->limits.folded_bytes)
+		return pai_fail(ctx, PAI_E_limit, at,
+				"a sparse tensor takes %zu bytes in full, the limit folded_bytes "
+				"is %" PRIu64,
+				t->nbytes, ctx->limits.folded_bytes);
+	return fill_sparse(ctx, a, at, values, indices, t);
 }
 
 pai_status pai_tensor_parse(pai_ctx *ctx, pai_arena *a, const char *file, const void *bytes,

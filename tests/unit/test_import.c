@@ -214,26 +214,36 @@ static void test_scopes(void **state)
 	pai_ctx_free(ctx);
 }
 
+static const pai_tensor *sparse(pai_ctx *ctx, pai_model **m, Onnx__TensorProto *values,
+				int64_t *dims, size_t rank, int64_t *at)
+{
+	int64_t two = 2;
+	Onnx__TensorProto i = new_tensor(PAI_INT64, &two);
+	i.n_int64_data = 2;
+	i.int64_data = at;
+	Onnx__SparseTensorProto s = ONNX__SPARSE_TENSOR_PROTO__INIT, *ps = &s;
+	s.values = values;
+	s.indices = &i;
+	s.n_dims = rank;
+	s.dims = dims;
+	Onnx__GraphProto g = ONNX__GRAPH_PROTO__INIT;
+	g.n_sparse_initializer = 1;
+	g.sparse_initializer = &ps;
+	*m = parse(ctx, &g);
+	return (*m)->graph->inits.at[0]->init;
+}
+
 static void test_sparse(void **state)
 {
 	(void)state;
 	int64_t two = 2, dims[] = {2, 3}, at[] = {1, 5};
 	float values[] = {3, 4};
-	Onnx__TensorProto v = new_tensor(PAI_FLOAT, &two), i = new_tensor(PAI_INT64, &two);
-	v.n_float_data = i.n_int64_data = 2;
+	Onnx__TensorProto v = new_tensor(PAI_FLOAT, &two);
+	v.n_float_data = 2;
 	v.float_data = values;
-	i.int64_data = at;
-	Onnx__SparseTensorProto s = ONNX__SPARSE_TENSOR_PROTO__INIT, *ps = &s;
-	s.values = &v;
-	s.indices = &i;
-	s.n_dims = 2;
-	s.dims = dims;
-	Onnx__GraphProto g = ONNX__GRAPH_PROTO__INIT;
-	g.n_sparse_initializer = 1;
-	g.sparse_initializer = &ps;
 	pai_ctx *ctx = pai_ctx_new(NULL);
-	pai_model *m = parse(ctx, &g);
-	const pai_tensor *t = m->graph->inits.at[0]->init;
+	pai_model *m;
+	const pai_tensor *t = sparse(ctx, &m, &v, dims, 2, at);
 	static const float want[] = {0, 3, 0, 0, 0, 4};
 	assert_memory_equal(t->data, want, sizeof want);
 	pai_arena *a = pai_arena_new(ctx);
@@ -245,12 +255,40 @@ static void test_sparse(void **state)
 	pai_ctx_free(ctx);
 }
 
+/* Elements that are no whole bytes, and strings. */
+static void test_sparse_of_other_types(void **state)
+{
+	(void)state;
+	int64_t two = 2, dims[] = {5}, at[] = {1, 4};
+	uint8_t raw[] = {0x21};
+	static const uint8_t want[] = {0x10, 0x00, 0x02};
+	pai_ctx *ctx = pai_ctx_new(NULL);
+	pai_model *m;
+	Onnx__TensorProto v = new_tensor(PAI_INT4, &two);
+	v.has_raw_data = 1;
+	v.raw_data = (ProtobufCBinaryData){sizeof raw, raw};
+	const pai_tensor *t = sparse(ctx, &m, &v, dims, 1, at);
+	assert_int_equal(t->nbytes, sizeof want);
+	assert_memory_equal(t->data, want, sizeof want);
+	pai_model_free(m);
+	ProtobufCBinaryData words[] = {{3, (uint8_t *)"one"}, {3, (uint8_t *)"two"}};
+	v = new_tensor(PAI_STRING, &two);
+	v.n_string_data = 2;
+	v.string_data = words;
+	t = sparse(ctx, &m, &v, dims, 1, at);
+	const pai_str *s = t->data;
+	assert_true(s[0].at && s[0].n == 0 && s[1].n == 3 && memcmp(s[1].at, "one", 3) == 0);
+	assert_true(s[3].at && s[3].n == 0 && s[4].n == 3 && memcmp(s[4].at, "two", 3) == 0);
+	pai_model_free(m);
+	pai_ctx_free(ctx);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lists),     cmocka_unit_test(test_tensor_file),
 		cmocka_unit_test(test_any_order), cmocka_unit_test(test_scopes),
-		cmocka_unit_test(test_sparse),
+		cmocka_unit_test(test_sparse),    cmocka_unit_test(test_sparse_of_other_types),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
