@@ -1,4 +1,5 @@
-/* ctx.h -- the private half of pai_ctx, shared by ctx.c, diag.c and dim.c. */
+/* ctx.h -- the private half of pai_ctx, shared by the files of this folder that keep
+ * something in it. */
 #ifndef PAI_CTX_H
 #define PAI_CTX_H
 
@@ -10,6 +11,7 @@ struct pai_ctx_private {
 	pai_arena *arena;
 	PAI_VEC(pai_diag *) diags;
 	struct pai_dims *dims;
+	pai_map *defaults; /* graph.c: defaults of attributes, by their text in the tables */
 	struct pai_mapping *mappings; /* io.c: the files that are mapped now */
 };
 

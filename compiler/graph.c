@@ -3,7 +3,8 @@
  * Nothing here changes a finished graph: readers build graphs with the pai_graph_add_* functions,
  * and everybody else proposes a patch.
  */
-#include "compiler/compiler.h"
+#include "compiler/ctx.h"
+#include "compiler/text.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -180,11 +181,70 @@ const pai_attr *pai_node_attr(const pai_node *n, const char *name)
 	return NULL;
 }
 
-/* Default of the row as text, or NULL where there is none. */
-static const char *default_text(const pai_node *n, const char *name)
+/* A default of a row, in every form that its text has. */
+typedef struct default_value {
+	int64_t i;
+	float f;
+	const char *s;
+	int n; /* elements of a list, -1: it is none */
+	int64_t *ints;
+	float *floats;
+} default_value;
+
+/* Elements of "[1, 2]"; nothing is stored where there is no room yet. */
+static int read_list(const char *text, default_value *out)
+{
+	int n = 0;
+	for (const char *s = text + 1; *s && *s != ']'; n++) {
+		char *end;
+		double v = strtod(s, &end);
+		if (end == s)
+			break;
+		if (out->ints) {
+			out->ints[n] = (int64_t)v;
+			out->floats[n] = (float)v;
+		}
+		s = end + strspn(end, ", ");
+	}
+	return n;
+}
+
+static const default_value *read_default(pai_arena *a, const char *text)
+{
+	default_value *d = PAI_NEW(a, default_value);
+	text_locale locale = text_locale_begin();
+	d->n = -1;
+	if (*text == '"') {
+		d->s = pai_arena_strndup(a, text + 1, strlen(text) - 2);
+	} else if (*text == '[') {
+		d->n = read_list(text, d);
+		d->ints = PAI_NEWS(a, int64_t, d->n);
+		d->floats = PAI_NEWS(a, float, d->n);
+		(void)read_list(text, d);
+	} else {
+		d->i = strtoll(text, NULL, 10);
+		d->f = strtof(text, NULL);
+	}
+	text_locale_end(locale);
+	return d;
+}
+
+/* Default of the row, or NULL where there is none. The context keeps what was read: there are only
+ * so many different ones in the tables. */
+static const default_value *default_of(const pai_node *n, const char *name)
 {
 	const pai_op_attr *row = n->op ? pai_op_attr_find(n->op, name) : NULL;
-	return row && row->def && strcmp(row->def, "!") != 0 ? row->def : NULL;
+	if (!row || !row->def || strcmp(row->def, "!") == 0)
+		return NULL;
+	struct pai_ctx_private *own = n->graph->model->ctx->own;
+	if (!own->defaults)
+		own->defaults = pai_map_new(own->arena);
+	const default_value *d = pai_map_get(own->defaults, row->def);
+	if (!d) {
+		d = read_default(own->arena, row->def);
+		pai_map_put(own->defaults, row->def, (void *)d);
+	}
+	return d;
 }
 
 int64_t pai_node_int(const pai_node *n, const char *name, int64_t otherwise)
@@ -192,8 +252,8 @@ int64_t pai_node_int(const pai_node *n, const char *name, int64_t otherwise)
 	const pai_attr *a = pai_node_attr(n, name);
 	if (a)
 		return a->type == PAI_ATTR_INT ? a->i : otherwise;
-	const char *def = default_text(n, name);
-	return def ? strtoll(def, NULL, 10) : otherwise;
+	const default_value *d = default_of(n, name);
+	return d ? d->i : otherwise;
 }
 
 float pai_node_float(const pai_node *n, const char *name, float otherwise)
@@ -201,45 +261,17 @@ float pai_node_float(const pai_node *n, const char *name, float otherwise)
 	const pai_attr *a = pai_node_attr(n, name);
 	if (a)
 		return a->type == PAI_ATTR_FLOAT ? a->f : otherwise;
-	const char *def = default_text(n, name);
-	return def ? strtof(def, NULL) : otherwise;
+	const default_value *d = default_of(n, name);
+	return d ? d->f : otherwise;
 }
 
 const char *pai_node_string(const pai_node *n, const char *name, const char *otherwise)
 {
-	pai_arena *arena = n->graph->model->arena;
 	const pai_attr *a = pai_node_attr(n, name);
 	if (a)
 		return a->type == PAI_ATTR_STRING ? a->s.at : otherwise;
-	const char *def = default_text(n, name); /* in quotes */
-	return def ? pai_arena_strndup(arena, def + 1, strlen(def) - 2) : otherwise;
-}
-
-/* Numbers of a default such as "[1, 2]", converted by `item`. */
-static int default_list(const char *def, void *out, void (*item)(void *out, int i, double v))
-{
-	int n = 0;
-	for (const char *s = def + 1; *s && *s != ']';) {
-		char *end;
-		double v = strtod(s, &end);
-		if (end == s)
-			break;
-		if (out)
-			item(out, n, v);
-		n++;
-		s = end + strspn(end, ", ");
-	}
-	return n;
-}
-
-static void put_int(void *out, int i, double v)
-{
-	((int64_t *)out)[i] = (int64_t)v;
-}
-
-static void put_float(void *out, int i, double v)
-{
-	((float *)out)[i] = (float)v;
+	const default_value *d = default_of(n, name);
+	return d && d->s ? d->s : otherwise;
 }
 
 int pai_node_ints(const pai_node *n, const char *name, const int64_t **out)
@@ -250,13 +282,9 @@ int pai_node_ints(const pai_node *n, const char *name, const int64_t **out)
 		*out = a->type == PAI_ATTR_INTS ? a->list.i : NULL;
 		return a->type == PAI_ATTR_INTS ? (int)a->list.n : -1;
 	}
-	const char *def = default_text(n, name);
-	if (!def)
-		return -1;
-	int count = default_list(def, NULL, put_int);
-	int64_t *v = PAI_NEWS(n->graph->model->arena, int64_t, count);
-	*out = v;
-	return default_list(def, v, put_int);
+	const default_value *d = default_of(n, name);
+	*out = d ? d->ints : NULL;
+	return d ? d->n : -1;
 }
 
 int pai_node_floats(const pai_node *n, const char *name, const float **out)
@@ -267,13 +295,9 @@ int pai_node_floats(const pai_node *n, const char *name, const float **out)
 		*out = a->type == PAI_ATTR_FLOATS ? a->list.f : NULL;
 		return a->type == PAI_ATTR_FLOATS ? (int)a->list.n : -1;
 	}
-	const char *def = default_text(n, name);
-	if (!def)
-		return -1;
-	int count = default_list(def, NULL, put_float);
-	float *v = PAI_NEWS(n->graph->model->arena, float, count);
-	*out = v;
-	return default_list(def, v, put_float);
+	const default_value *d = default_of(n, name);
+	*out = d ? d->floats : NULL;
+	return d ? d->n : -1;
 }
 
 bool pai_node_is_in(const pai_node *n, const char *domain, const char *op_type)
