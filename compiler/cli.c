@@ -288,7 +288,7 @@ pai_status cli_take_common(cli *c)
 	return PAI_OK;
 }
 
-static pai_status fix_dims(cli *c, pai_model *m)
+pai_status cli_fix_dims(cli *c, pai_model *m)
 {
 	const char *text;
 	for (int k = 0; (text = cli_nth(c, "dim", k)); k++) {
@@ -309,7 +309,7 @@ pai_status cli_model(cli *c, const char *path, pai_model **out)
 {
 	pai_model *m;
 	PAI_TRY(pai_model_read(c->ctx, path, &m));
-	pai_status status = fix_dims(c, m);
+	pai_status status = cli_fix_dims(c, m);
 	if (status == PAI_OK)
 		status = pai_infer(m);
 	if (status == PAI_OK)

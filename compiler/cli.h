@@ -55,6 +55,8 @@ PAI_MUST_USE pai_status cli_choice(cli *c, const char *option, const char *choic
 
 /* Reads, fixes --dim sizes, infers shapes, verifies. */
 PAI_MUST_USE pai_status cli_model(cli *c, const char *path, pai_model **out);
+/* What --dim says; cli_model does so too. */
+PAI_MUST_USE pai_status cli_fix_dims(cli *c, pai_model *m);
 /* The backend of --runtime. */
 PAI_MUST_USE pai_status cli_backend(cli *c, pai_backend *out);
 

@@ -1,5 +1,6 @@
 /* pai_opt.c -- main: finds the verb, runs it, reports, gives the exit code. */
 #include "compiler/cli_private.h"
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,15 +78,40 @@ static void on_abort(int sig)
 	_exit(PAI_INTERNAL);
 }
 
+/* As a shell takes it: in single quotes, a single quote among them as '\\''. */
+static const char *quote(pai_arena *a, const char *word)
+{
+	if (*word && !word[strcspn(word, " '\"{}[]*?$&|;<>()~#!\\`\t\n")])
+		return word;
+	char *out = pai_arena_alloc(a, 4 * strlen(word) + 3), *o = out;
+	*o++ = '\'';
+	for (; *word; word++) {
+		if (*word == '\'') {
+			memcpy(o, "'\\''", 4);
+			o += 4;
+		} else {
+			*o++ = *word;
+		}
+	}
+	*o = '\'';
+	return out;
+}
+
 static const char *quote_command(pai_arena *a, int argc, char **argv)
 {
-	char *s = pai_arena_strdup(a, "pai-opt");
-	for (int i = 1; i < argc; i++) {
-		bool plain = *argv[i] && !argv[i][strcspn(argv[i], " '\"{}*?$&|;<>()\\`\t\n")];
-		s = pai_arena_printf(a, "%s %s%s%s", s, plain ? "" : "'", argv[i],
-				     plain ? "" : "'");
-	}
+	const char *s = "pai-opt";
+	for (int i = 1; i < argc; i++)
+		s = pai_arena_printf(a, "%s %s", s, quote(a, argv[i]));
 	return s;
+}
+
+/* A standard file that is closed is held by one that fails in use, so that no other takes its
+ * number and is mixed with what is printed. */
+static void hold_standard_files(void)
+{
+	for (int fd = 0; fd <= 2; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+			_exit(PAI_IO);
 }
 
 static pai_status write_report(cli *c, pai_status status)
@@ -129,6 +155,10 @@ static pai_status run_verb(cli *c, int argc, char **argv)
 		cli_help(c->verb);
 		return PAI_OK;
 	}
+	if (cli_has(c, "version")) {
+		print_version();
+		return PAI_OK;
+	}
 	PAI_TRY(cli_take_common(c));
 	status = c->verb->run(c);
 	cli_progress_end(c);
@@ -166,6 +196,7 @@ static pai_status dispatch(cli *c, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	hold_standard_files();
 	signal(SIGBUS, on_bus_error);
 	signal(SIGABRT, on_abort);
 	signal(SIGPIPE, SIG_IGN);

@@ -57,9 +57,10 @@ static pai_status take_options(cli *c, job *j)
 
 static const char *pipeline_of(cli *c, const job *j)
 {
-	const char *fold =
-		pai_arena_printf(c->arena, "burn-in{select=\"%s\",allow-stochastic=%s}",
-				 j->select ? j->select : "*", j->stochastic ? "true" : "false");
+	pai_setting settings[] = {{"select", j->select ? j->select : "*"},
+				  {"allow-stochastic", j->stochastic ? "true" : "false"}};
+	const pai_item item = {.name = "burn-in", .at = settings, .n = 2};
+	const char *fold = pai_items_print(c->arena, &item, 1);
 	if (j->keep_activations || j->select)
 		return fold;
 	return pai_arena_printf(c->arena, "%s,inline-functions{transforms=true}", fold);

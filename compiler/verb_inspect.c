@@ -350,18 +350,6 @@ static void print_text(cli *c, const cJSON *r)
 
 /* ---- the verb ---- */
 
-static pai_status fix_dim(cli *c, pai_model *m, const char *setting)
-{
-	const char *equals = strrchr(setting, '=');
-	char *end = NULL;
-	long long n = equals ? strtoll(equals + 1, &end, 10) : -1;
-	if (n < 0 || end == equals + 1 || *end)
-		return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
-				"--dim takes NAME=N, not \"%.80s\"", setting);
-	return pai_model_fix_dim(
-		m, pai_arena_strndup(c->arena, setting, (size_t)(equals - setting)), n);
-}
-
 /* Shapes as far as they can be told; why not further is a note, not an error. */
 static void infer(cli *c, pai_model *m)
 {
@@ -377,8 +365,7 @@ static void infer(cli *c, pai_model *m)
 
 static pai_status show(cli *c, pai_model *m)
 {
-	for (int k = 0; cli_nth(c, "dim", k); k++)
-		PAI_TRY(fix_dim(c, m, cli_nth(c, "dim", k)));
+	PAI_TRY(cli_fix_dims(c, m));
 	infer(c, m);
 	cJSON *r = inspect(c, m);
 	if (cli_has(c, "json")) {
