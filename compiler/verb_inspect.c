@@ -15,6 +15,7 @@ typedef struct census {
 	const pai_model *m;
 	const char *nodes_glob;
 	cJSON *nodes, *ops, *missing, *dendrites, *transforms;
+	pai_map *ops_at, *missing_at; /* entries of ops and missing by name */
 	int64_t n_nodes, n_params, n_inits;
 	int64_t nbytes; /* of initialisers and Constants */
 	pai_dim flops;
@@ -115,13 +116,14 @@ static void add_values(const census *s, cJSON *to, const char *key, int n, pai_v
 	}
 }
 
-static void bump(cJSON *counts, const char *key)
+/* Counts a name; `at` has the entries by name, since an object is searched from its start. */
+static void bump(cJSON *counts, pai_map *at, const char *key)
 {
-	cJSON *x = cJSON_GetObjectItemCaseSensitive(counts, key);
+	cJSON *x = pai_map_get(at, key);
 	if (x)
 		cJSON_SetNumberValue(x, x->valuedouble + 1);
 	else
-		cJSON_AddNumberToObject(counts, key, 1);
+		pai_map_put(at, key, cJSON_AddNumberToObject(counts, key, 1));
 }
 
 static const char *op_text(const census *s, const pai_node *n)
@@ -178,9 +180,9 @@ static void add_node(census *s, const pai_node *n, const char *graph)
 	bool call = pai_model_function(s->m, n->domain, n->op_type, n->overload) != NULL;
 	bool body = n->op && (n->op->traits & PAI_TRAIT_FUNCTION);
 	s->n_nodes++;
-	bump(s->ops, op);
+	bump(s->ops, s->ops_at, op);
 	if (!call && !body && (!n->op || !pai_op_kernel(n->op)))
-		bump(s->missing, op);
+		bump(s->missing, s->missing_at, op);
 	s->flops = pai_dim_add(s->m->ctx, s->flops, flops);
 	add_dendrite(s, n);
 	add_transform(s, n);
@@ -247,6 +249,8 @@ static cJSON *inspect(cli *c, const pai_model *m)
 	s.nodes = cJSON_AddArrayToObject(r, "nodes");
 	s.ops = cJSON_AddObjectToObject(r, "operators");
 	s.missing = cJSON_AddObjectToObject(r, "not_executable");
+	s.ops_at = pai_map_new(c->arena);
+	s.missing_at = pai_map_new(c->arena);
 	s.dendrites = cJSON_AddArrayToObject(r, "dendrites");
 	s.transforms = cJSON_AddArrayToObject(r, "transforms");
 	add_graph(&s, m->graph, "");
