@@ -26,6 +26,14 @@ static void *start(const builder *b, const ProtobufCMessageDescriptor *type, con
 	return m;
 }
 
+static bool same_bits(float x, float y)
+{
+	uint32_t a, b;
+	memcpy(&a, &x, sizeof a);
+	memcpy(&b, &y, sizeof b);
+	return a == b;
+}
+
 static bool same_text(const char *a, const char *b)
 {
 	return strcmp(a ? a : "", b ? b : "") == 0;
@@ -385,7 +393,7 @@ static bool same_attr(const builder *b, const pai_attr *a, const Onnx__Attribute
 		return true;
 	switch (a->type) {
 	case PAI_ATTR_FLOAT:
-		return p->has_f && memcmp(&a->f, &p->f, sizeof a->f) == 0;
+		return p->has_f && same_bits(a->f, p->f);
 	case PAI_ATTR_INT:
 		return p->has_i && a->i == p->i;
 	case PAI_ATTR_STRING:

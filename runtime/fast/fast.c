@@ -200,7 +200,7 @@ static double unit_work(const pai_unit *u)
 	} kinds[] = {{"Conv", 1},   {"ConvGradX", 1},  {"Gemm", 1},
 		     {"MatMul", 1}, {"ConvGradW", -1}, {"ConvTranspose", 1}};
 	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-		if (strcmp(u->node->op_type, kinds[k].name) || u->n_in < 2 || !u->in[0] ||
+		if (strcmp(u->node->op_type, kinds[k].name) != 0 || u->n_in < 2 || !u->in[0] ||
 		    !u->in[1] || u->dynamic || u->in[0]->tensor.rank < 2 || !u->out[0])
 			continue;
 		const pai_tensor *x = &u->in[0]->tensor, *y = &u->out[0]->tensor;
