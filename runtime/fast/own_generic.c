@@ -1,7 +1,6 @@
 /* own_generic.c -- our arithmetic for any machine, and the choice of the best table. */
 #include "runtime/fast/own.h"
 
-
 #define TABLE pai_own_generic
 #define NAME "own:c"
 #include "runtime/fast/own_table.inc"
