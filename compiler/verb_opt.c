@@ -21,19 +21,32 @@ static const char *default_output(cli *c, const char *in)
 	return pai_arena_printf(c->arena, "%.*s.opt%s", (int)n, in, text ? ".onnxtxt" : ".onnx");
 }
 
-static pai_print_when print_when(const char *value, const char **pass)
+/* all|changed|diff, or the name of the only pass to show. */
+static pai_status print_when(cli *c, const char *option, job *j, pai_print_when *out)
 {
 	static const char *const words[] = {[PAI_PRINT_ALL] = "all",
 					    [PAI_PRINT_CHANGED] = "changed",
 					    [PAI_PRINT_DIFF] = "diff"};
+	const char *value = cli_get(c, option);
 	if (!value)
-		return PAI_PRINT_NEVER;
-	for (int i = PAI_PRINT_ALL; i <= PAI_PRINT_DIFF; i++)
-		if (strcmp(value, words[i]) == 0)
-			return (pai_print_when)i;
-	if (*value)
-		*pass = value;
-	return PAI_PRINT_ALL;
+		return PAI_OK;
+	*out = PAI_PRINT_ALL;
+	for (int i = PAI_PRINT_ALL; i <= PAI_PRINT_DIFF; i++) {
+		if (strcmp(value, words[i]) == 0) {
+			*out = (pai_print_when)i;
+			return PAI_OK;
+		}
+	}
+	if (!*value)
+		return PAI_OK;
+	if (!pai_pass_find(value))
+		return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(),
+				"--%s names no pass: \"%s\"", option, pai_escape(c->arena, value));
+	if (j->options.print_pass && strcmp(j->options.print_pass, value) != 0)
+		return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"--print-before and --print-after name different passes");
+	j->options.print_pass = value;
+	return PAI_OK;
 }
 
 static pai_status take_options(cli *c, job *j)
@@ -47,8 +60,8 @@ static pai_status take_options(cli *c, job *j)
 	PAI_TRY(cli_int(c, "stop-after", 0, INT32_MAX, &stop_after));
 	j->options.stop_after = (int)stop_after;
 	j->options.no_verify_each = cli_has(c, "no-verify-each");
-	j->options.print_before = print_when(cli_get(c, "print-before"), &j->options.print_pass);
-	j->options.print_after = print_when(cli_get(c, "print-after"), &j->options.print_pass);
+	PAI_TRY(print_when(c, "print-before", j, &j->options.print_before));
+	PAI_TRY(print_when(c, "print-after", j, &j->options.print_after));
 	j->out = cli_get(c, "o");
 	if (!j->out && strcmp(j->in, "-") == 0)
 		j->out = "-";

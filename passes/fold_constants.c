@@ -8,7 +8,7 @@
 #include "passes/passes.h"
 #include <string.h>
 
-enum { FOLDED, TOO_LARGE, NO_KERNEL };
+enum { FOLDED, TOO_LARGE, NO_KERNEL, FAILS };
 
 static const pai_option options[] = {
 	{.name = "max_growth",
@@ -93,18 +93,15 @@ static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_t
 		return PAI_OK;
 	}
 	pai_tensor **values = PAI_NEWS(r->scratch, pai_tensor *, n->n_out);
-	int said = pai_diag_count(r->ctx);
 	void (*listener)(void *, const pai_diag *) = r->ctx->on_diag;
-	r->ctx->on_diag = NULL; /* a value over the limit is no error here: the node stays */
+	r->ctx->on_diag = NULL; /* no error here: the node stays, and may never be executed */
 	pai_status status = pai_eval_node(r->ctx, n->graph->model->arena, n, in, most, values);
 	r->ctx->on_diag = listener;
-	if (status == PAI_LIMIT || status == PAI_NOMEM) {
-		r->counts[TOO_LARGE] += r->round == 0;
-		return PAI_OK;
+	if (status != PAI_OK) {
+		bool large = status == PAI_LIMIT || status == PAI_NOMEM;
+		r->counts[large ? TOO_LARGE : FAILS] += r->round == 0;
+		return status == PAI_INTERNAL ? status : PAI_OK;
 	}
-	for (int i = said; status != PAI_OK && listener && i < pai_diag_count(r->ctx); i++)
-		listener(r->ctx->payload, pai_diag_get(r->ctx, i));
-	PAI_TRY(status);
 	propose(r, out, n, values);
 	return PAI_OK;
 }

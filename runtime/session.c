@@ -90,15 +90,28 @@ static pai_status lr_factor(pai_session *s, const pai_value *v, float *out)
 	return PAI_OK;
 }
 
-/* By value id: running statistics, which no gradient moves, whether or not a batch does. */
-static const bool *mark_statistics(const pai_session *s)
+/* Inputs that training leaves alone even where a gradient reaches them. */
+static const struct fixed {
+	const char *op;
+	int input;
+} fixed[] = {
+	{"BatchNormalization", 3}, /* running statistics */
+	{"BatchNormalization", 4},
+	{"Pow", 1}, /* an exponent; its gradient is NaN at a negative base */
+};
+
+/* By value id: what stands at such an input. */
+static const bool *mark_fixed(const pai_session *s)
 {
 	const pai_graph *g = s->train.objective.model->graph;
 	bool *marks = PAI_NEWS(s->arena, bool, g->values.n + 1);
-	for (int i = 0; i < g->nodes.n; i++)
-		for (int k = 3; k <= 4 && pai_node_is(g->nodes.at[i], "BatchNormalization"); k++)
-			if (pai_node_in(g->nodes.at[i], k))
-				marks[pai_node_in(g->nodes.at[i], k)->id] = true;
+	for (int i = 0; i < g->nodes.n; i++) {
+		for (size_t k = 0; k < sizeof fixed / sizeof *fixed; k++) {
+			const pai_value *v = pai_node_in(g->nodes.at[i], fixed[k].input);
+			if (v && v->graph == g && pai_node_is(g->nodes.at[i], fixed[k].op))
+				marks[v->id] = true;
+		}
+	}
 	return marks;
 }
 
@@ -115,11 +128,11 @@ static pai_status find_parameters(pai_session *s)
 {
 	pai_model *m = s->train.objective.model;
 	pai_value **wrt = PAI_NEWS(s->arena, pai_value *, m->graph->inits.n + 1);
-	const bool *statistic = mark_statistics(s);
+	const bool *stays = mark_fixed(s);
 	int n = 0;
 	for (int i = 0; i < m->graph->inits.n; i++) {
 		pai_value *v = m->graph->inits.at[i];
-		if (!statistic[v->id] && is_candidate(s, v))
+		if (!stays[v->id] && is_candidate(s, v))
 			wrt[n++] = v;
 	}
 	pai_value **gradients = PAI_NEWS(s->arena, pai_value *, n + 1);

@@ -64,6 +64,8 @@ expect 2 'takes no argument' "$bin" opt "$tiny" "$tiny"
 expect 2 '--max-memory' "$bin" "$tiny" --max-memory=lots
 expect 2 'grammar' sh -c "'$bin' '$tiny' --passes='a{b' 2>&1 | sed 's/.*hint.*/grammar/'; exit 2"
 
+expect 2 'names no pass' "$bin" "$tiny" --print-after=nonsense
+
 # files
 expect 5 'E0201' "$bin" nothing.onnx
 expect 5 'E0204' "$bin" .
