@@ -274,7 +274,10 @@ static void wrong_rewrites_are_refused(void **state)
 		rewire_a_missing_slot,
 	};
 	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-		set_up(state);
+		if (i) {
+			tear_down(state);
+			set_up(state);
+		}
 		fixture *f = *state;
 		pai_patch *p = pai_patch_new(f->g);
 		pai_patch_begin(p, NULL, "wrong");
@@ -282,8 +285,6 @@ static void wrong_rewrites_are_refused(void **state)
 		pai_applied done;
 		assert_int_equal(pai_patch_apply(p, -1, &done), PAI_INTERNAL);
 		assert_int_equal(pai_diag_get(f->ctx, 0)->code, PAI_E_patch_invalid);
-		if (i + 1 < sizeof wrong / sizeof *wrong)
-			tear_down(state);
 	}
 }
 
