@@ -87,8 +87,8 @@ static const char *quote(pai_arena *a, const char *word)
 	*o++ = '\'';
 	for (; *word; word++) {
 		if (*word == '\'') {
-			memcpy(o, "'\\''", 4);
-			o += 4;
+			for (const char *escaped = "'\\''"; *escaped; escaped++)
+				*o++ = *escaped;
 		} else {
 			*o++ = *word;
 		}
