@@ -17,19 +17,27 @@ static int64_t operand_dim(const pai_operand *o, int rank, int d)
 	return at >= 0 && at < o->t->rank ? o->t->dims[at] : 1;
 }
 
+/* True where a dimension goes on from the last one of the walk in every operand. */
+static bool joins_last(const walk *w, int n, int64_t dim, const int64_t *step)
+{
+	if (w->rank == 0)
+		return false;
+	int last = w->rank - 1;
+	for (int k = 0; k < n; k++)
+		if (w->dims[last] != 1 && w->step[k][last] != step[k] * dim)
+			return false;
+	return true;
+}
+
 static void walk_push(walk *w, int n, int64_t dim, const int64_t *step)
 {
 	if (dim == 1 && w->rank > 0)
 		return;
-	int last = w->rank - 1;
-	bool joins = w->rank > 0;
-	for (int k = 0; k < n && joins; k++)
-		joins = w->dims[last] == 1 || w->step[k][last] == step[k] * dim;
-	if (!joins)
-		last = w->rank++;
-	w->dims[last] = joins ? w->dims[last] * dim : dim;
+	bool joins = joins_last(w, n, dim, step);
+	int at = joins ? w->rank - 1 : w->rank++;
+	w->dims[at] = joins ? w->dims[at] * dim : dim;
 	for (int k = 0; k < n; k++)
-		w->step[k][last] = step[k];
+		w->step[k][at] = step[k];
 }
 
 static void walk_init(walk *w, int n, const pai_operand *in, int rank, const int64_t *dims)
