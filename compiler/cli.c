@@ -29,9 +29,8 @@ const cli_option cli_common[] = {
 static const struct limit_row {
 	const char *name;
 	size_t offset;
-	const char *meaning;
 } limits[] = {
-#define LIMIT(name, value, meaning) {#name, offsetof(pai_limits, name), meaning},
+#define LIMIT(name, value, meaning) {#name, offsetof(pai_limits, name)},
 #include "compiler/limits.def"
 #undef LIMIT
 };
@@ -72,14 +71,18 @@ static const char *option_name(const void *payload, int i)
 	return NULL;
 }
 
-static const cli_option limit_option = {"limit-*", "N", "a limit on what a file may ask for"};
+static const cli_option limit_option[] = {
+	{"limit-NAME", "N",
+	 "a limit on what a file may ask for; pai-opt --list-limits has them all"},
+	{NULL, NULL, NULL},
+};
 
 static const cli_option *find_option(const cli_verb *verb, const char *name)
 {
 	const cli_option *o = find_in(verb->options, name);
 	if (!o)
 		o = find_in(cli_common, name);
-	return o ? o : limit_row(name) ? &limit_option : NULL;
+	return o ? o : limit_row(name) ? limit_option : NULL;
 }
 
 static pai_status unknown_option(cli *c, const char *given, const char *name)
@@ -416,17 +419,9 @@ void cli_help(const cli_verb *verb)
 	if (verb->options && verb->options->name)
 		printf("\noptions:\n");
 	print_options(verb->options);
-	printf("\noptions of every verb:\n");
-	print_options(cli_common);
-	printf("\nlimits on what a file may ask for (--limit-NAME=N):\n");
-	for (int i = 0; i < LIMITS; i++) {
-		char name[64];
-		int n = 0;
-		for (const char *s = limits[i].name; *s && n < 60; s++)
-			name[n++] = *s == '_' ? '-' : *s;
-		name[n] = 0;
-		printf("  --limit-%-20s %s\n", name, limits[i].meaning);
-	}
 	if (verb->examples)
 		printf("\nexamples:\n%s", verb->examples);
+	printf("\noptions of every verb:\n");
+	print_options(cli_common);
+	print_options(limit_option);
 }

@@ -72,7 +72,9 @@ double cli_now(void);
 /* "1 h 03 min", "2 min 10 s", "4.2 s" */
 const char *cli_duration(cli *c, double seconds);
 
-/* cli_list.c: prints the table that --list-<what> names; USAGE when there is none. */
+/* cli_list.c: the i-th name that --list-<what> knows; NULL past the last. */
+const char *cli_list_name(int i);
+/* Prints the table that --list-<what> names; USAGE when there is none. */
 PAI_MUST_USE pai_status cli_list(cli *c, const char *what, bool json);
 
 #define VERB(name) extern const cli_verb cli_verb_##name;

@@ -126,6 +126,27 @@ static void errors(cJSON *rows)
 	}
 }
 
+static void limits(cJSON *rows)
+{
+	static const struct {
+		const char *name;
+		uint64_t value;
+		const char *meaning;
+	} table[] = {
+#define LIMIT(name, value, meaning) {#name, value, meaning},
+#include "compiler/limits.def"
+#undef LIMIT
+	};
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		char name[64];
+		int n = snprintf(name, sizeof name, "--limit-%s", table[i].name);
+		for (int k = 0; k < n; k++)
+			name[k] = (char)(name[k] == '_' ? '-' : name[k]);
+		cJSON *r = row(rows, name, table[i].meaning);
+		cJSON_AddNumberToObject(r, "default", (double)table[i].value);
+	}
+}
+
 static const struct list {
 	const char *name;
 	void (*fill)(cJSON *rows);
@@ -133,14 +154,19 @@ static const struct list {
 	{"passes", passes},         {"ops", ops},
 	{"transforms", transforms}, {"losses", losses},
 	{"optimizers", optimizers}, {"readers", readers},
-	{"errors", errors},
+	{"errors", errors},         {"limits", limits},
 };
 enum { LISTS = sizeof lists / sizeof *lists };
+
+const char *cli_list_name(int i)
+{
+	return i < LISTS ? lists[i].name : NULL;
+}
 
 static const char *list_next(const void *payload, int i)
 {
 	(void)payload;
-	return i < LISTS ? lists[i].name : NULL;
+	return cli_list_name(i);
 }
 
 static const char *text_of(const cJSON *x, const char *key)
@@ -174,7 +200,11 @@ static void print_row(cli *c, const cJSON *r)
 		cli_print(c, "\n");
 		return;
 	}
-	cli_print(c, "%-32s %s\n", text_of(r, "name"), text_of(r, "summary"));
+	cli_print(c, "%-32s %s", text_of(r, "name"), text_of(r, "summary"));
+	const cJSON *def = cJSON_GetObjectItem(r, "default");
+	if (def)
+		cli_print(c, " (default %.0f)", def->valuedouble);
+	cli_print(c, "\n");
 	cJSON_ArrayForEach(x, list) print_option(c, x);
 }
 

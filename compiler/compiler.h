@@ -632,7 +632,9 @@ PAI_API PAI_MUST_USE pai_status pai_model_write(const pai_model *m, const char *
 /* Opens and attaches the contents of every tensor stored outside the model file. Called by read. */
 PAI_API PAI_MUST_USE pai_status pai_external_read(pai_model *m);
 
-/* ---- wire.c: the check before protobuf-c ---- */
+/* ---- wire.c, skeleton.c: the check before protobuf-c, and its call ---- */
+
+PAI_API const char *pai_protobuf_c_version(void); /* "1.4.1", of the library in use */
 
 typedef struct pai_wire_blob { /* a large payload that the skeleton leaves out */
 	size_t offset, n;

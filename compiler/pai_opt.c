@@ -35,16 +35,17 @@ static void print_overview(void)
 	       "                                              and the verb is opt\n\nverbs:\n");
 	for (int i = 0; i < VERBS; i++)
 		printf("  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
-	printf("\npai-opt VERB --help shows the options and examples of a verb;\n"
-	       "pai-opt --list-passes (-ops, -transforms, -losses, -optimizers, -readers) "
-	       "[--json]\n"
-	       "shows what there is to pick from.\n");
+	printf("\npai-opt VERB --help shows the options and examples of a verb; what there is to "
+	       "pick from:\n ");
+	for (int i = 0; cli_list_name(i); i++)
+		printf(" --list-%s", cli_list_name(i));
+	printf(" [--json]\n");
 }
 
 static void print_version(void)
 {
-	printf("pai-opt %s\noneDNN %s\nONNX IR %d, ai.onnx opset %d\n", PAI_VERSION,
-	       pai_onednn_version(), PAI_ONNX_IR_VERSION, PAI_ONNX_OPSET);
+	printf("pai-opt %s\noneDNN %s\nprotobuf-c %s\nONNX IR %d, ai.onnx opset %d\n", PAI_VERSION,
+	       pai_onednn_version(), pai_protobuf_c_version(), PAI_ONNX_IR_VERSION, PAI_ONNX_OPSET);
 }
 
 static void show(void *payload, const pai_diag *d)

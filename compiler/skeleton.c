@@ -143,3 +143,8 @@ pai_status pai_wire_decode(pai_ctx *ctx, pai_arena *a, const char *file,
 	pai_arena_free(scratch);
 	return status;
 }
+
+const char *pai_protobuf_c_version(void)
+{
+	return protobuf_c_version();
+}

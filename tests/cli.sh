@@ -42,6 +42,8 @@ absent() { [ ! -e "$1" ]; }
 expect 0 'usage: pai-opt' "$bin" --help
 expect 2 'usage: pai-opt' "$bin"
 expect 0 'ONNX IR' "$bin" --version
+expect 0 'protobuf-c 1.' "$bin" --version
+expect 0 '(default 8589934592)' "$bin" --list-limits
 for verb in $("$bin" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
 	expect 0 "usage: pai-opt $verb" "$bin" "$verb" --help
 	expect 2 'has no option "--no-such-option"' "$bin" "$verb" --no-such-option
