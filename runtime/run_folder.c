@@ -137,10 +137,10 @@ void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss
 {
 	/* Nine digits tell every float from its neighbours. */
 	if (f->log)
-		pai_writer_printf(f->log, "%llu,%d,%.9g,%.9g\n", (unsigned long long)step, epoch,
+		pai_writer_printf(f->log, "%llu,%d,%.9g,%.7g\n", (unsigned long long)step, epoch,
 				  (double)loss, lr);
 	if (f->steps)
-		fprintf(f->steps, "%llu,%d,%.9g,%.9g,%.6f\n", (unsigned long long)step, epoch,
+		fprintf(f->steps, "%llu,%d,%.9g,%.7g,%.6f\n", (unsigned long long)step, epoch,
 			(double)loss, lr, seconds);
 }
 
@@ -181,7 +181,7 @@ pai_status pai_run_folder_epoch(pai_run_folder *f, const pai_epoch_row *row)
 	fputc(',', f->epochs);
 	if (isfinite(row->val_accuracy))
 		fprintf(f->epochs, "%.9g", row->val_accuracy);
-	fprintf(f->epochs, ",%.9g,%.3f\n", row->lr, row->train_seconds);
+	fprintf(f->epochs, ",%.7g,%.3f\n", row->lr, row->train_seconds);
 	cJSON *e = event("epoch");
 	add_number(e, "epoch", row->epoch);
 	add_number(e, "steps", (double)row->steps);
