@@ -33,6 +33,29 @@ static pai_status inputs_of(cli *c, const pai_model *m, cli_check *check,
 	return PAI_OK;
 }
 
+static pai_status see_precision(void *payload, pai_graph *g)
+{
+	double *eps = payload;
+	for (int i = 0; i < g->values.n; i++) {
+		const pai_type *t = &g->values.at[i]->type;
+		if (t->kind == PAI_TYPE_TENSOR && t->dtype == PAI_FLOAT16)
+			*eps = fmax(*eps, 0x1p-10);
+		if (t->kind == PAI_TYPE_TENSOR && t->dtype == PAI_BFLOAT16)
+			*eps = fmax(*eps, 0x1p-7);
+	}
+	return PAI_OK;
+}
+
+/* What is computed in 16 bits is right to some steps of those, whatever type the outputs have. */
+static void allow_for_precision(cli *c, const pai_model *x, cli_check *check)
+{
+	double eps = 0;
+	if (cli_has(c, "rtol"))
+		return;
+	(void)pai_graph_walk(x->graph, see_precision, &eps);
+	check->rtol = fmax(check->rtol, 8 * eps);
+}
+
 static void report(cli *c, const cli_check *check)
 {
 	cJSON *list = cJSON_AddArrayToObject(c->report, "check");
@@ -56,6 +79,7 @@ pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y, cli_che
 	pai_plan_options o = {.backend = PAI_FAST};
 	PAI_TRY(cli_backend(c, &o.backend));
 	PAI_TRY(inputs_of(c, x, check, sets));
+	allow_for_precision(c, x, check);
 	PAI_TRY(pai_compare(c->ctx, c->arena, x, y, &o, check->sets, sets, &check->differences,
 			    &check->n));
 	if (c->report)

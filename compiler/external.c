@@ -284,7 +284,7 @@ static pai_status copy_file_of(void *payload, pai_where at, pai_tensor *t)
 		return PAI_OK;
 	const char *base = base_name(c->path), *location = pai_external_location(t);
 	const pai_file *f = t->data ? pai_file_holding(c->m->ctx, t->data, t->nbytes) : NULL;
-	if (!f || strchr(location, '/') || strcmp(location, base) == 0) {
+	if (!f || strcmp(location, base) == 0) {
 		c->possible = false;
 		return PAI_OK;
 	}
@@ -294,6 +294,7 @@ static pai_status copy_file_of(void *payload, pai_where at, pai_tensor *t)
 	const char *to =
 		pai_arena_printf(c->arena, "%.*s%s", (int)(base - c->path), c->path, location);
 	bool can, there = is_there(c, to, f, &can);
+	can = can && (there || !strchr(location, '/')); /* folders are not made */
 	c->possible = c->possible && can;
 	if (!c->write || there)
 		return PAI_OK;

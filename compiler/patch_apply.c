@@ -210,6 +210,15 @@ static void register_value(apply *a, pai_value *v)
 	track_values(a);
 }
 
+/* Before IR 4 every initialiser of the main graph has to be among its inputs. */
+static void list_as_input(apply *a, pai_value *v)
+{
+	if (a->g->owner || a->g != a->g->model->graph || a->g->model->ir_version >= 4)
+		return;
+	v->is_input = true;
+	PAI_PUSH(a->patch->arena, a->g->inputs, v);
+}
+
 static void name_values(apply *a, const pai_group *group)
 {
 	for (int i = 0; i < group->edits.n; i++) { /* exact names first: nobody else takes them */
@@ -223,6 +232,7 @@ static void name_values(apply *a, const pai_group *group)
 			register_value(a, e->value);
 			e->value->init->name = e->value->name;
 			PAI_PUSH(a->patch->arena, a->g->inits, e->value);
+			list_as_input(a, e->value);
 		}
 		for (int k = 0; e->kind == PAI_EDIT_NODE && k < e->node->n_out; k++)
 			register_value(a, e->node->out[k]);

@@ -36,7 +36,7 @@ static const char *pass_name(const void *payload, int i)
 const char *pai_pipeline_default(void)
 {
 	return "eliminate-nop,fold-constants,eliminate-nop,deduplicate-initializers,"
-	       "eliminate-common-subexpressions,fold-batchnorm,fuse-matmul-add,eliminate-dead";
+	       "eliminate-common-subexpressions,fuse-matmul-add,fold-batchnorm,eliminate-dead";
 }
 
 pai_status pai_pipeline_parse(pai_ctx *ctx, pai_arena *a, const char *text, pai_pipeline *out)

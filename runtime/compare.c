@@ -12,12 +12,24 @@ static int64_t ordered(float f)
 	return i < 0 ? (int64_t)INT32_MIN - i : i;
 }
 
+/* The same for the bits of a float of 16. */
+static int64_t ordered_short(uint16_t bits)
+{
+	return bits & 0x8000 ? 0x8000 - (int64_t)bits : bits;
+}
+
 static double ulps(pai_dtype dtype, double x, double y)
 {
 	if (pai_dtype_get(dtype)->kind != PAI_KIND_FLOAT)
 		return 0;
 	if (dtype == PAI_DOUBLE)
 		return x == y ? 0 : fabs(x - y) / fmax(fabs(nextafter(x, INFINITY) - x), 4.9e-324);
+	if (dtype == PAI_FLOAT16)
+		return (double)llabs(ordered_short(pai_float_to_half((float)x)) -
+				     ordered_short(pai_float_to_half((float)y)));
+	if (dtype == PAI_BFLOAT16)
+		return (double)llabs(ordered_short(pai_float_to_bfloat((float)x)) -
+				     ordered_short(pai_float_to_bfloat((float)y)));
 	return (double)llabs(ordered((float)x) - ordered((float)y));
 }
 

@@ -419,6 +419,22 @@ static void test_writes(void **state)
 	}
 }
 
+/* Data in a folder below stays there when the model is written beside itself unchanged. */
+static void test_below_unchanged(void **state)
+{
+	(void)state;
+	write_model_at("dir/model.onnx", "sub/w.data");
+	pai_ctx *ctx = pai_ctx_new(NULL);
+	pai_model *m = NULL;
+	assert_int_equal(pai_model_read(ctx, in_root("dir/model.onnx"), &m), PAI_OK);
+	assert_int_equal(pai_model_write(m, in_root("dir/m.onnx"), NULL), PAI_OK);
+	assert_true(same_contents(in_root("dir/m.onnx"), in_root("dir/model.onnx")));
+	assert_int_equal(pai_model_write(m, in_root("to/m.onnx"), NULL), PAI_OK);
+	assert_false(same_contents(in_root("to/m.onnx"), in_root("dir/model.onnx")));
+	pai_model_free(m);
+	pai_ctx_free(ctx);
+}
+
 /* A file of that name that is not ours is never replaced by a copy. */
 static void test_nothing_replaced(void **state)
 {
@@ -448,6 +464,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_relative, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_extents, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_writes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_below_unchanged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_nothing_replaced, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
