@@ -395,7 +395,9 @@ PAI_API PAI_MUST_USE pai_status pai_session_new(pai_ctx *ctx, const pai_model *m
 						const pai_session_options *o, pai_session **out);
 PAI_API void pai_session_free(pai_session *s);
 /* One step on a batch: inputs in the model's order, labels (int64 or float). *loss is that before
- * the step. NUMERIC when it is not finite; the weights are then those before the step. */
+ * the step. NUMERIC when it is not finite; the weights are then those before the step. NUMERIC also
+ * when a gradient was not finite: weights and states of the optimiser are then spoilt, and
+ * pai_session_restore brings back the weights last kept. */
 PAI_API PAI_MUST_USE pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,
 						 const pai_tensor *labels, float *loss);
 /* The model as it infers, with the weights of now. *output is borrowed until the next call. */

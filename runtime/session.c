@@ -5,8 +5,10 @@
  * after another, ordered by learning-rate factor, each at a multiple of 64 bytes; gradients and
  * optimiser states lie in arrays of the same layout, so a step of the optimiser is one loop for
  * each factor. The update is the last step of the training plan and does nothing when the loss is
- * not finite, so the weights are then still those before the step. Shapes are fixed in a plan; a
- * batch of another size, such as the last one, gets a plan of its own.
+ * not finite, so the weights are then still those before the step. A gradient that is not finite
+ * under a finite loss shows in the weights it has moved, which are looked at after the update.
+ * Shapes are fixed in a plan; a batch of another size, such as the last one, gets a plan of its
+ * own.
  */
 #include "runtime/run.h"
 #include <assert.h>
@@ -25,6 +27,10 @@ typedef struct parameter {
 	pai_value *init, *gradient; /* in the training copy */
 	float lr_factor;
 	size_t at, n; /* floats, in the flat arrays */
+	/* Where the gradient is a product, one bad factor spoils a whole row or column of it: then
+	 * the first row, of `row` elements, and the first `cell` elements of each other row tell
+	 * whether it was finite. 0: only all elements tell. */
+	size_t row, cell;
 } parameter;
 
 typedef struct moving { /* a running statistic */
@@ -36,12 +42,14 @@ typedef struct moving { /* a running statistic */
 
 typedef struct shaped_plan {
 	pai_plan *plan;
+	pai_arena *arena;   /* of the shapes */
 	pai_tensor *inputs; /* type and shape of each, labels last */
 } shaped_plan;
 
 typedef struct half { /* the copy that trains, or the one that infers */
 	pai_objective objective;
-	int n_inputs; /* labels included */
+	int n_inputs;          /* labels included */
+	const pai_tensor **in; /* of the step under way */
 	pai_plan_options options;
 	shaped_plan plans[PLANS];
 	int n_plans;
@@ -123,6 +131,32 @@ static bool is_candidate(const pai_session *s, const pai_value *v)
 	       (v->init->rank > 0 || s->options.trainable) && pai_moves(&moves, v->name);
 }
 
+/* What computes v, or that which it is another form of. */
+static const pai_node *computed_by(const pai_value *v)
+{
+	static const char *const forms[] = {"Identity", "Reshape", "Transpose"};
+	const pai_node *n = v->producer;
+	for (size_t i = 0; n && i < sizeof forms / sizeof *forms;) {
+		bool is = pai_node_is(n, forms[i]) && n->in[0];
+		n = is ? n->in[0]->producer : n;
+		i = is ? 0 : i + 1;
+	}
+	return n;
+}
+
+/* See parameter.row. A row is what has the same first index; a cell, the same first two. */
+static void plan_check(parameter *p)
+{
+	const pai_node *n = computed_by(p->gradient);
+	const pai_tensor *t = p->init->init;
+	bool product = n && (pai_node_is(n, "Gemm") || pai_node_is(n, "MatMul") ||
+			     pai_node_is_in(n, PAI_DOMAIN_INTERNAL, "ConvGradW"));
+	if (!product || t->rank < 2)
+		return;
+	p->row = p->n / (size_t)t->dims[0];
+	p->cell = p->row / (size_t)t->dims[1];
+}
+
 /* Those of the candidates that a gradient reaches. */
 static pai_status find_parameters(pai_session *s)
 {
@@ -144,6 +178,7 @@ static pai_status find_parameters(pai_session *s)
 		parameter *p = &s->parameters[s->n_parameters++];
 		*p = (parameter){.name = wrt[i]->name, .init = wrt[i], .gradient = gradients[i]};
 		p->n = wrt[i]->init->nbytes / sizeof(float);
+		plan_check(p);
 		PAI_TRY(lr_factor(s, wrt[i], &p->lr_factor));
 	}
 	if (!s->n_parameters)
@@ -234,6 +269,7 @@ static void set_options(pai_session *s, half *h, const bindings *b)
 	};
 	pai_value *const *inputs;
 	h->n_inputs = pai_model_inputs(h->objective.model, &inputs);
+	h->in = PAI_NEWS(s->arena, const pai_tensor *, h->n_inputs);
 }
 
 static void bind_all(pai_session *s)
@@ -323,10 +359,16 @@ pai_status pai_session_new(pai_ctx *ctx, const pai_model *m, const pai_session_o
 	return PAI_OK;
 }
 
+static void free_plan(shaped_plan *p)
+{
+	pai_plan_free(p->plan);
+	pai_arena_free(p->arena);
+}
+
 static void free_half(half *h)
 {
 	for (int i = 0; i < h->n_plans; i++)
-		pai_plan_free(h->plans[i].plan);
+		free_plan(&h->plans[i]);
 	pai_model_free(h->objective.model);
 }
 
@@ -358,6 +400,40 @@ static void update(const pai_session *s, const pai_hyper *h, size_t from, size_t
 	}
 }
 
+static bool all_finite(const float *w, size_t n)
+{
+	bool finite = true;
+	for (size_t i = 0; i < n; i++)
+		finite &= isfinite(w[i]) != 0;
+	return finite;
+}
+
+/* Whether a gradient was finite, from the weights it moved. */
+static bool moved_well(const parameter *p, const float *w)
+{
+	if (!p->row)
+		return all_finite(w, p->n);
+	bool finite = all_finite(w, p->row);
+	for (size_t i = p->row; i < p->n && finite; i += p->row)
+		finite = all_finite(w + i, p->cell);
+	return finite;
+}
+
+static pai_status check_weights(const pai_session *s)
+{
+	for (int i = 0; i < s->n_parameters; i++) {
+		const parameter *p = &s->parameters[i];
+		if (!moved_well(p, s->weights + p->at))
+			return pai_fail(
+				s->ctx, PAI_E_not_finite,
+				pai_at_file(s->train.objective.model->path),
+				"initialiser \"%s\" has NaN or infinite elements after step "
+				"%llu, whose loss was %g",
+				p->name, (unsigned long long)s->steps, (double)s->loss);
+	}
+	return PAI_OK;
+}
+
 /* The last step of the training plan. */
 static pai_status finish_step(void *args, pai_run *run)
 {
@@ -378,13 +454,28 @@ static pai_status finish_step(void *args, pai_run *run)
 		size_t to = k < s->n_parameters ? s->parameters[k].at : s->n;
 		update(s, &h, s->parameters[i].at, to, run->threads);
 	}
-	return PAI_OK;
+	return check_weights(s);
 }
 
 static bool same_shape(const pai_tensor *a, const pai_tensor *b)
 {
 	return a->dtype == b->dtype && a->rank == b->rank &&
 	       memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank) == 0;
+}
+
+static pai_status make_plan(pai_session *s, half *h, const pai_tensor *const *in, shaped_plan *out)
+{
+	out->inputs = PAI_NEWS(out->arena, pai_tensor, h->n_inputs);
+	for (int k = 0; k < h->n_inputs; k++) {
+		out->inputs[k] = *in[k];
+		out->inputs[k].dims = pai_arena_dup(out->arena, in[k]->dims,
+						    sizeof *in[k]->dims * (size_t)in[k]->rank);
+	}
+	PAI_TRY(pai_plan_new(s->ctx, h->objective.model->graph, h->n_inputs, in, &h->options,
+			     &out->plan));
+	if (h == &s->train)
+		pai_plan_append(out->plan, s->options.optimizer->name, finish_step, s);
+	return PAI_OK;
 }
 
 /* The plan for inputs of these shapes; made when there is none, in place of the newest when there
@@ -400,18 +491,14 @@ static pai_status plan_for(pai_session *s, half *h, const pai_tensor *const *in,
 			return PAI_OK;
 		}
 	}
-	shaped_plan made = {.inputs = PAI_NEWS(s->arena, pai_tensor, h->n_inputs)};
-	for (int k = 0; k < h->n_inputs; k++) {
-		made.inputs[k] = *in[k];
-		made.inputs[k].dims = pai_arena_dup(s->arena, in[k]->dims,
-						    sizeof *in[k]->dims * (size_t)in[k]->rank);
+	if (h->n_plans == PLANS) /* first, so that there are never more than that */
+		free_plan(&h->plans[--h->n_plans]);
+	shaped_plan made = {.arena = pai_arena_new(s->ctx)};
+	pai_status status = make_plan(s, h, in, &made);
+	if (status != PAI_OK) {
+		free_plan(&made);
+		return status;
 	}
-	PAI_TRY(pai_plan_new(s->ctx, h->objective.model->graph, h->n_inputs, in, &h->options,
-			     &made.plan));
-	if (h == &s->train)
-		pai_plan_append(made.plan, s->options.optimizer->name, finish_step, s);
-	if (h->n_plans == PLANS)
-		pai_plan_free(h->plans[--h->n_plans].plan);
 	h->plans[h->n_plans++] = made;
 	*out = made.plan;
 	return PAI_OK;
@@ -420,15 +507,12 @@ static pai_status plan_for(pai_session *s, half *h, const pai_tensor *const *in,
 static pai_status run_half(pai_session *s, half *h, const pai_tensor *const *inputs,
 			   const pai_tensor *labels, const pai_tensor **outputs)
 {
-	const pai_tensor *few[16];
-	const pai_tensor **in =
-		h->n_inputs <= 16 ? few : PAI_NEWS(s->arena, const pai_tensor *, h->n_inputs);
-	pai_copy(in, inputs, sizeof *in * (size_t)(h->n_inputs - 1));
-	in[h->n_inputs - 1] = labels;
+	pai_copy(h->in, inputs, sizeof *h->in * (size_t)(h->n_inputs - 1));
+	h->in[h->n_inputs - 1] = labels;
 	pai_plan *p;
-	PAI_TRY(plan_for(s, h, in, &p));
+	PAI_TRY(plan_for(s, h, h->in, &p));
 	pai_plan_set_step(p, s->steps);
-	return pai_plan_run(p, in, outputs);
+	return pai_plan_run(p, h->in, outputs);
 }
 
 pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,

@@ -20,7 +20,7 @@ typedef struct trainer {
 	pai_session *session;
 	pai_batcher data, val;
 	pai_run_folder folder;
-	int64_t *order;
+	int64_t *order, *val_order;
 	int batch, epochs;
 	uint64_t steps, steps_per_epoch, steps_in_all;
 	double start, epoch_start, loss_sum;
@@ -148,12 +148,9 @@ static void measure_end(const measure *m, double *loss, double *accuracy)
 static pai_status validate(trainer *t, pai_epoch_row *row)
 {
 	measure m = {.classes = t->o.session.loss->integer_labels};
-	int64_t *index = PAI_NEWS(t->arena, int64_t, t->batch);
 	for (int64_t from = 0; from < t->val.n; from += t->batch) {
 		int n = (int)(t->val.n - from < t->batch ? t->val.n - from : t->batch);
-		for (int i = 0; i < n; i++)
-			index[i] = from + i;
-		pai_batch_fill(&t->val, index, n);
+		pai_batch_fill(&t->val, t->val_order + from, n);
 		const pai_tensor *output;
 		float loss;
 		PAI_TRY(pai_session_evaluate(t->session, (const pai_tensor *const *)t->val.inputs,
@@ -256,6 +253,14 @@ static bool are_floats(const pai_field *f)
 	return f && pai_dtype_get(f->tensor.dtype)->kind == PAI_KIND_FLOAT;
 }
 
+static int64_t *in_order(trainer *t, int64_t n)
+{
+	int64_t *order = PAI_NEWS(t->arena, int64_t, n + 1);
+	for (int64_t i = 0; i < n; i++)
+		order[i] = i;
+	return order;
+}
+
 static pai_status prepare(trainer *t)
 {
 	PAI_TRY(pai_model_initialize(t->model));
@@ -270,9 +275,8 @@ static pai_status prepare(trainer *t)
 		PAI_TRY(pai_batcher_new(t->ctx, t->arena, objective, t->o.val, t->o.label, t->batch,
 					&t->val));
 	choose_length(t);
-	t->order = PAI_NEWS(t->arena, int64_t, t->data.n);
-	for (int64_t i = 0; i < t->data.n; i++)
-		t->order[i] = i;
+	t->order = in_order(t, t->data.n);
+	t->val_order = in_order(t, t->val.n);
 	PAI_TRY(pai_run_folder_open(t->ctx, t->arena, t->model, &t->o, t->batch, &t->folder));
 	return pai_session_keep(t->session);
 }

@@ -318,6 +318,180 @@ static int lines(const char *s)
 	return n;
 }
 
+/* A gradient that is not finite under a finite loss ends the run in its own step. */
+static void stops_at_a_bad_gradient(void **state)
+{
+	fixture *f = *state;
+	static const char *const bodies[] = {
+		/* one number of a tensor that no product makes: d sqrt at 0 */
+		"(float[N, 6] x) => (float[N, 4] y) <float[4, 6] w = {1,0,0,0,0,0, 0,1,0,0,0,0, "
+		"0,0,1,0,0,0, 0,0,0,1,0,0}, float[4] c = {1, 4, 0, 9}> {\n"
+		"  s = Sqrt (c)\n  h = Gemm <transB = 1> (x, w)\n  y = Add (h, s)\n}\n",
+		"(float[N, 6] x) => (float[N, 4] y) <float[6, 4] w = {1,0,0,0, 0,1,0,0, 0,0,0,0, "
+		"0,0,0,1, 0,0,0,0, 0,0,0,0}> {\n"
+		"  h = MatMul (x, w)\n  q = Mul (h, h)\n  y = Sqrt (q)\n}\n",
+		"(float[N, 6] x) => (float[N, 4] y) <float[4, 6] w = {1,0,0,0,0,0, 0,1,0,0,0,0, "
+		"0,0,0,0,0,0, 0,0,0,1,0,0}> {\n"
+		"  h = Gemm <transB = 1> (x, w)\n  q = Mul (h, h)\n  y = Sqrt (q)\n}\n",
+		"(float[N, 6] x) => (float[N, 4] y) <int64[3] s = {0, 1, 6}, int64[2] t = {0, -1}, "
+		"float[4, 1, 6] w = {1,0,0,0,0,0, 0,1,0,0,0,0, 0,0,0,0,0,0, 0,0,0,1,0,0}> {\n"
+		"  v = Reshape (x, s)\n  h = Conv (v, w)\n  q = Mul (h, h)\n  r = Sqrt (q)\n"
+		"  y = Reshape (r, t)\n}\n",
+	};
+	for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+		char text[1024];
+		snprintf(text, sizeof text, "%sg %s", HEAD, bodies[i]);
+		pai_train_options o = options(f, samples(f, 64), "sgd{lr=0.1,momentum=0.9}");
+		pai_train_result r;
+		pai_model *m = parse(f, text), *start = parse(f, text);
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_NUMERIC);
+		assert_int_equal(r.steps, 0);
+		const pai_diag *d = pai_diag_get(f->ctx, pai_diag_count(f->ctx) - 1);
+		assert_int_equal(d->code, PAI_E_not_finite);
+		assert_non_null(strstr(d->text, "after step 1"));
+		assert_true(same(m, start, "w"));
+		pai_model_free(m);
+		pai_model_free(start);
+		pai_diag_clear(f->ctx);
+	}
+}
+
+typedef struct meter { /* of an allocator */
+	size_t live, total, calls;
+} meter;
+
+static void *metered_alloc(void *payload, size_t n)
+{
+	meter *m = payload;
+	size_t *at = aligned_alloc(64, (n + 64 + 63) / 64 * 64);
+	if (!at)
+		return NULL;
+	*at = n;
+	m->live += n;
+	m->total += n;
+	m->calls++;
+	return at + 8;
+}
+
+static void metered_free(void *payload, void *p)
+{
+	if (!p)
+		return;
+	size_t *at = (size_t *)p - 8;
+	((meter *)payload)->live -= *at;
+	free(at);
+}
+
+/* Samples of batch size n for the inputs of a session. */
+static const pai_tensor **batch_of(fixture *f, int inputs, int n, pai_tensor **labels)
+{
+	const pai_tensor **in = PAI_NEWS(f->arena, const pai_tensor *, inputs);
+	for (int i = 0; i < inputs; i++) {
+		pai_tensor *x = pai_tensor_new(f->arena, PAI_FLOAT, 2, (int64_t[]){n, 6});
+		for (int k = 0; k < 6 * n; k++)
+			pai_tensor_set(x, k, sin(k + i));
+		in[i] = x;
+	}
+	*labels = pai_tensor_new(f->arena, PAI_INT64, 1, (int64_t[]){n});
+	for (int k = 0; k < n; k++)
+		pai_tensor_set(*labels, k, k % 4);
+	return in;
+}
+
+/* The network with 20 inputs, which are added. */
+static const char *wide_network(fixture *f)
+{
+	const char *inputs = "", *names_of = "";
+	for (int i = 0; i < 20; i++) {
+		inputs = pai_arena_printf(f->arena, "%sfloat[N, 6] x%d, ", inputs, i);
+		names_of = pai_arena_printf(f->arena, "%s%sx%d", names_of, i ? ", " : "", i);
+	}
+	return pai_arena_printf(f->arena,
+				HEAD "#@ graph metadata_props: [\"pai.init.w\": \"he_normal\"]\n"
+				     "g (%sfloat[4, 6] w) => (float[N, 4] y) {\n"
+				     "  x = Sum (%s)\n  y = Gemm <transB = 1> (x, w)\n}\n",
+				inputs, names_of);
+}
+
+/* However many sizes of batch a session meets, it holds a bounded number of plans; and a step of a
+ * size it has met allocates nothing, however many inputs there are. */
+static void memory_is_bounded(void **unused)
+{
+	(void)unused;
+	meter m = {0};
+	pai_allocator allocator = {metered_alloc, metered_free, &m};
+	fixture f = {.ctx = pai_ctx_new(&allocator)};
+	f.ctx->threads = 1;
+	f.arena = pai_arena_new(f.ctx);
+	static const int n_inputs[] = {1, 20};
+	for (int c = 0; c < 2; c++) {
+		pai_model *model = parse(&f, c ? wide_network(&f) : network);
+		assert_int_equal(pai_model_initialize(model), PAI_OK);
+		pai_session_options o = options(&f, NULL, "sgd{lr=0.01}").session;
+		pai_session *s;
+		assert_int_equal(pai_session_new(f.ctx, model, &o, &s), PAI_OK);
+		enum { SIZES = 40, ROUNDS = 12 };
+		const pai_tensor **in[SIZES + 1], *output;
+		pai_tensor *labels[SIZES + 1];
+		for (int n = 1; n <= SIZES; n++)
+			in[n] = batch_of(&f, n_inputs[c], n, &labels[n]);
+		size_t live[ROUNDS];
+		float loss;
+		for (int round = 0; round < ROUNDS; round++) {
+			for (int n = 1; n <= SIZES; n++) {
+				assert_int_equal(pai_session_step(s, in[n], labels[n], &loss),
+						 PAI_OK);
+				assert_int_equal(
+					pai_session_evaluate(s, in[n], labels[n], &output, &loss),
+					PAI_OK);
+			}
+			live[round] = m.live;
+		}
+		assert_int_equal(live[1], live[ROUNDS - 1]);
+		size_t calls = m.calls;
+		for (int i = 0; i < 2000; i++) {
+			assert_int_equal(pai_session_step(s, in[1], labels[1], &loss), PAI_OK);
+			assert_int_equal(pai_session_evaluate(s, in[1], labels[1], &output, &loss),
+					 PAI_OK);
+		}
+		assert_int_equal(m.calls, calls);
+		pai_session_free(s);
+		pai_model_free(model);
+	}
+	pai_arena_free(f.arena);
+	pai_ctx_free(f.ctx);
+	assert_int_equal(m.live, 0);
+}
+
+/* More epochs with validation take no more memory, but for what is remembered of each. */
+static void epochs_allocate_little(void **unused)
+{
+	(void)unused;
+	size_t total[2];
+	enum { BATCH = 4000, EPOCHS = 8 };
+	for (int k = 0; k < 2; k++) {
+		meter m = {0};
+		pai_allocator allocator = {metered_alloc, metered_free, &m};
+		fixture f = {.ctx = pai_ctx_new(&allocator)};
+		f.ctx->threads = 1;
+		f.arena = pai_arena_new(f.ctx);
+		pai_dataset *d = samples(&f, BATCH);
+		pai_train_options o = options(&f, d, "sgd{lr=0.1}");
+		o.val = d;
+		o.batch = BATCH;
+		o.epochs = k ? EPOCHS + 2 : 2;
+		pai_model *model = parse(&f, network);
+		pai_train_result r;
+		assert_int_equal(pai_train(f.ctx, model, &o, &r), PAI_OK);
+		total[k] = m.total;
+		pai_model_free(model);
+		pai_arena_free(f.arena);
+		pai_ctx_free(f.ctx);
+		assert_int_equal(m.live, 0);
+	}
+	assert_true(total[1] - total[0] < BATCH * sizeof(int64_t) * EPOCHS / 8);
+}
+
 static void leaves_a_run_folder(void **state)
 {
 	fixture *f = *state;
@@ -469,6 +643,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(scales_learning_rates, setup, teardown),
 		cmocka_unit_test_setup_teardown(makes_weights, setup, teardown),
 		cmocka_unit_test_setup_teardown(stops_at_nan, setup, teardown),
+		cmocka_unit_test_setup_teardown(stops_at_a_bad_gradient, setup, teardown),
+		cmocka_unit_test(memory_is_bounded),
+		cmocka_unit_test(epochs_allocate_little),
 		cmocka_unit_test_setup_teardown(leaves_a_run_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_statistics, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_lengths, setup, teardown),
