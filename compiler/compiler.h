@@ -575,6 +575,9 @@ PAI_API void pai_patch_name(pai_patch *p, pai_value *v, const char *name);
 PAI_API void pai_patch_replace(pai_patch *p, pai_value *old, pai_value *now);
 /* One input of an existing node. */
 PAI_API void pai_patch_rewire(pai_patch *p, pai_node *n, int slot, pai_value *now);
+/* A new node of this rewrite takes the place of `from`, which the rewrite erases: it gets its name,
+ * metadata, doc string and what else the file says of it. */
+PAI_API void pai_patch_succeed(pai_patch *p, pai_node *n, const pai_node *from);
 /* Existing nodes: removed; their outputs must end without readers. */
 PAI_API void pai_patch_erase(pai_patch *p, pai_node *n);
 /* An initialiser without readers. */

@@ -187,6 +187,16 @@ void pai_patch_rewire(pai_patch *p, pai_node *n, int slot, pai_value *now)
 	e->now = now;
 }
 
+void pai_patch_succeed(pai_patch *p, pai_node *n, const pai_node *from)
+{
+	for (int i = 0; i < from->props.n; i++)
+		pai_prop_set(p->arena, &n->props, from->props.at[i].key, from->props.at[i].value);
+	n->origin = from->origin;
+	pai_edit *e = add_edit(p, PAI_EDIT_SUCCEED);
+	e->node = n;
+	e->from = from;
+}
+
 void pai_patch_erase(pai_patch *p, pai_node *n)
 {
 	add_edit(p, PAI_EDIT_ERASE)->node = n;

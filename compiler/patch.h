@@ -10,6 +10,7 @@ typedef enum pai_edit_kind {                      /* what it uses of pai_edit */
 			     PAI_EDIT_NAME,       /* value, text */
 			     PAI_EDIT_REPLACE,    /* value -> now */
 			     PAI_EDIT_REWIRE,     /* node.in[slot] -> now */
+			     PAI_EDIT_SUCCEED,    /* node: new; from */
 			     PAI_EDIT_ERASE,      /* node */
 			     PAI_EDIT_ERASE_INIT, /* value */
 			     PAI_EDIT_SET_INIT,   /* value, tensor */
@@ -20,6 +21,7 @@ typedef enum pai_edit_kind {                      /* what it uses of pai_edit */
 typedef struct pai_edit {
 	pai_edit_kind kind;
 	pai_node *node;
+	const pai_node *from;
 	pai_value *value, *now;
 	pai_tensor *tensor;
 	pai_function *function;

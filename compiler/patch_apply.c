@@ -172,6 +172,7 @@ static pai_status check(apply *a, const pai_group *group)
 			break;
 		case PAI_EDIT_NODE:
 		case PAI_EDIT_INIT:
+		case PAI_EDIT_SUCCEED:
 		case PAI_EDIT_ERASE:
 		case PAI_EDIT_ERASE_INIT:
 		case PAI_EDIT_FUNCTION:
@@ -388,6 +389,16 @@ static void insert_node(apply *a, pai_node *n, pai_node *at)
 	PAI_PUSH(a->scratch, a->fresh, ((pai_placed){n, at}));
 }
 
+/* The name of a node that went, unless another has it too. */
+static void inherit_name(apply *a, pai_node *n, const pai_node *from)
+{
+	if (!*from->name || pai_map_get(a->node_names, from->name))
+		return;
+	pai_map_put(a->node_names, n->name, NULL);
+	pai_map_put(a->node_names, from->name, n);
+	n->name = from->name;
+}
+
 static void set_prop(pai_arena *arena, pai_props *p, const char *key, const char *value)
 {
 	if (value) {
@@ -432,6 +443,7 @@ static void apply_edit(apply *a, const pai_edit *e)
 	case PAI_EDIT_NODE:
 	case PAI_EDIT_INIT:
 	case PAI_EDIT_NAME:
+	case PAI_EDIT_SUCCEED:
 	case PAI_EDIT_ERASE:
 	case PAI_EDIT_ERASE_INIT:
 		break;
@@ -457,6 +469,9 @@ static pai_status apply_group(apply *a, const pai_group *group)
 	for (int i = 0; i < group->edits.n; i++)
 		if (group->edits.at[i]->kind == PAI_EDIT_ERASE)
 			erase_node(a, group->edits.at[i]->node);
+	for (int i = 0; i < group->edits.n; i++)
+		if (group->edits.at[i]->kind == PAI_EDIT_SUCCEED)
+			inherit_name(a, group->edits.at[i]->node, group->edits.at[i]->from);
 	for (int i = 0; i < group->edits.n; i++)
 		if (group->edits.at[i]->kind == PAI_EDIT_ERASE_INIT)
 			erase_init(a, group->edits.at[i]->value);

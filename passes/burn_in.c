@@ -2,7 +2,8 @@
  * contents and the node goes. What is left is a model in standard operators whose outputs are those
  * of the model with transforms, bit for bit; names of parameters stay.
  *
- * A chain of transforms folds from the parameter on, one node a round. Random transforms are
+ * A chain of transforms folds from the parameter on, one node a round; where the parameter is read
+ * elsewhere too, what it becomes on the way is still selected by its name. Random transforms are
  * refused unless allow-stochastic asks for one draw of them. A transform on a tensor that is
  * computed cannot fold and stays, with its function.
  */
@@ -50,24 +51,64 @@ static pai_status inputs(pai_pass_run *r, const pai_node *n, const pai_tensor **
 	return PAI_OK;
 }
 
+typedef struct folded { /* stands for a parameter that is read elsewhere too */
+	const pai_value *now;
+	const char *parameter;
+} folded;
+
+typedef struct state {
+	PAI_VEC(folded) at;
+} state;
+
+static const char *parameter_name(const state *s, const pai_value *v)
+{
+	for (int i = 0; i < s->at.n; i++)
+		if (s->at.at[i].now == v)
+			return s->at.at[i].parameter;
+	return v->name;
+}
+
+/* The transform is all that reads the contents; draws look at the shape. */
+static bool is_own(const pai_pass_run *r, const pai_value *v, const pai_node *n)
+{
+	if (v->is_input || v->is_output || v->graph != n->graph)
+		return false;
+	for (int i = 0; i < r->uses->n[v->id]; i++) {
+		pai_use use = r->uses->of[v->id][i];
+		if (use.node != n && (use.slot < 0 || !is_draw(use.node->out[0])))
+			return false;
+	}
+	return true;
+}
+
 static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_tensor *const *in)
 {
 	pai_arena *a = n->graph->model->arena;
 	pai_value *v = n->in[0], *u = pai_node_in(n, 1);
+	state *s = r->state;
 	pai_tensor *y;
 	PAI_TRY(pai_eval_node(r->ctx, a, n, in, 0, &y));
 	pai_patch_begin(out, n, "burn in");
-	if (v->init && !v->is_input && !v->is_output && v->graph == n->graph &&
-	    pai_uses_count(r->uses, v) == 1 + (is_draw(u) && u->producer->in[0] == v)) {
+	if (v->init && is_own(r, v, n)) {
 		pai_patch_set_init(out, v, y);
 		pai_patch_replace(out, n->out[0], v);
 	} else { /* read elsewhere too, or the output of a Constant */
-		pai_patch_replace(out, n->out[0], pai_patch_init(out, v->name, y));
+		const char *name = parameter_name(s, v);
+		folded f = {pai_patch_init(out, name, y), name};
+		PAI_PUSH(r->scratch, s->at, f);
+		pai_patch_replace(out, n->out[0], (pai_value *)f.now);
 	}
 	pai_patch_erase(out, n);
 	if (is_draw(u) && u->producer->graph == n->graph && pai_uses_count(r->uses, u) == 1)
 		pai_patch_erase(out, u->producer);
 	r->counts[FOLDED]++;
+	return PAI_OK;
+}
+
+static pai_status begin(pai_pass_run *r, pai_model *m)
+{
+	(void)m;
+	r->state = PAI_NEW(r->scratch, state);
 	return PAI_OK;
 }
 
@@ -88,7 +129,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 				!(n->in[0]->producer && pai_transform_of(n->in[0]->producer));
 			continue;
 		}
-		if (!pai_glob(select, n->in[0]->name)) {
+		if (!pai_glob(select, parameter_name(r->state, n->in[0]))) {
 			r->counts[NOT_SELECTED] += r->round == 0;
 			continue;
 		}
@@ -124,6 +165,7 @@ const pai_pass pai_pass_burn_in = {
 				       [COMPUTED] = "kept: its input is computed",
 				       [RANDOM] = "of them random",
 				       NULL},
+	.begin = begin,
 	.run = run,
 	.end = end,
 };

@@ -1,15 +1,29 @@
 /* deduplicate_initializers.c -- initialisers with equal type, shape and contents become one.
  *
+ * What is one tensor is trained as one, so arrays of floats, which training moves, are merged only
+ * where equal contents tell that they are the same: large ones whose elements differ. Small ones
+ * (biases, scales, statistics, kernels of a few channels) and those that hold a single number over
+ * and over (zeros to start from) are equal by chance of their start, and stay apart. Integers,
+ * truth values, strings and single numbers are always merged.
+ *
  * Contents are compared only when the bytes at both ends agree, so that a file with many
- * different weights is not read through. Parameters of dendrites, which start equal and are trained
- * apart, stay apart; other tensors that training must keep apart are kept so by leaving this pass
- * out.
+ * different weights is not read through.
  */
-#include "passes/dendrites.h"
+#include "passes/passes.h"
 #include <string.h>
 
-enum { MERGED, BYTES, DENDRITE };
+enum { MERGED, BYTES, PARAMETERS, SMALL, UNIFORM };
 enum { SAMPLE = 512 }; /* bytes at each end */
+
+static const pai_option options[] = {
+	{.name = "keep_below",
+	 .type = PAI_OPT_INT,
+	 .def = "65536",
+	 .min = 0,
+	 .max = 1e18,
+	 .help = "bytes: smaller arrays of floats stay apart for training; 0: merge all"},
+	{.name = NULL},
+};
 
 static uint64_t mix(uint64_t h, const void *bytes, size_t n)
 {
@@ -31,16 +45,31 @@ static uint64_t hash_tensor(pai_ctx *ctx, const pai_tensor *t)
 	return h;
 }
 
-static bool of_a_dendrite(const pai_uses *uses, const pai_value *v)
+/* What training would move, see pai_session_options. */
+static bool is_parameter(const pai_tensor *t)
 {
-	for (int i = 0; v->init->rank > 0 && i < uses->n[v->id]; i++)
-		if (pai_prop_get(&uses->of[v->id][i].node->props, PAI_DENDRITE_LAYER))
-			return true;
-	return false;
+	return t->rank > 0 && pai_dtype_get(t->dtype)->kind == PAI_KIND_FLOAT;
+}
+
+/* The same element over and over. */
+static bool is_uniform(const pai_tensor *t)
+{
+	const size_t bits = pai_dtype_get(t->dtype)->bits, size = bits < 8 ? 1 : bits / 8;
+	return t->nbytes <= size ||
+	       memcmp(t->data, (const char *)t->data + size, t->nbytes - size) == 0;
+}
+
+/* Why two equal tensors stay apart: a counter, or MERGED. */
+static int verdict(const pai_tensor *t, uint64_t keep_below)
+{
+	if (!is_parameter(t) || !keep_below)
+		return MERGED;
+	return t->nbytes < keep_below ? SMALL : is_uniform(t) ? UNIFORM : MERGED;
 }
 
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
+	const uint64_t keep_below = (uint64_t)pai_item_int(r->item, options, "keep_below");
 	size_t cap = 16;
 	while (cap < 2 * (size_t)g->inits.n)
 		cap *= 2;
@@ -50,10 +79,6 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		pai_value *v = g->inits.at[k];
 		if (v->is_input || v->is_output || !pai_value_constant(v))
 			continue;
-		if (of_a_dendrite(r->uses, v)) {
-			r->counts[DENDRITE]++;
-			continue;
-		}
 		uint64_t h = hash_tensor(r->ctx, v->init);
 		size_t i = h & (cap - 1);
 		while (table[i] && (hashes[i] != h || !pai_tensor_equal(table[i]->init, v->init)))
@@ -63,24 +88,32 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			hashes[i] = h;
 			continue;
 		}
+		int why = verdict(v->init, keep_below);
+		if (why != MERGED) {
+			r->counts[why]++;
+			continue;
+		}
 		pai_patch_begin(out, NULL, "equal initialisers");
 		pai_patch_replace(out, v, table[i]);
 		pai_patch_erase_init(out, v);
 		r->counts[MERGED]++;
 		r->counts[BYTES] += v->init->nbytes;
+		r->counts[PARAMETERS] += is_parameter(v->init);
 	}
 	return PAI_OK;
 }
 
 const pai_pass pai_pass_deduplicate_initializers = {
 	.name = "deduplicate-initializers",
-	.summary = "keep equal initialisers once",
-	.needs = PAI_USES,
+	.summary = "keep equal initialisers once, save those that training moves apart",
 	.exactness = PAI_EXACT,
 	.once = true,
+	.options = options,
 	.stats = (const char *const[]){[MERGED] = "merged",
 				       [BYTES] = "bytes saved",
-				       [DENDRITE] = "kept: of a dendrite",
+				       [PARAMETERS] = "of them arrays of floats, trained as one",
+				       [SMALL] = "kept: small, and training moves it",
+				       [UNIFORM] = "kept: one number only, and training moves it",
 				       NULL},
 	.run = run,
 };

@@ -101,20 +101,11 @@ static bool equal_nodes(const table *t, const pai_node *x, const pai_node *y)
 	return true;
 }
 
-/* Metadata of ours gives a node a role of its own. */
-static bool has_role(const pai_node *n)
-{
-	for (int i = 0; i < n->props.n; i++)
-		if (strncmp(n->props.at[i].key, "pai.", 4) == 0)
-			return true;
-	return false;
-}
-
 /* Known to compute the same each time; a function may hold something random. */
 static bool is_pure(const pai_node *n)
 {
 	return n->op && !(n->op->traits & (PAI_TRAIT_RANDOM | PAI_TRAIT_CONTROL)) && n->n_in > 0 &&
-	       !has_role(n);
+	       !pai_has_role(n);
 }
 
 static bool can_merge(const pai_node *n, const pai_node *into)

@@ -2,7 +2,8 @@
  * before it:
  *     f = scale / sqrt(var + epsilon)      W' = W * f per output channel
  *     b' = (b - mean) * f + B              (computed in double, rounded once)
- * The layer's output must be read by the BatchNormalization alone.
+ * The layer's output must be read by the BatchNormalization alone. What the file says of the layer
+ * (name, metadata, doc string) stays.
  */
 #include "passes/passes.h"
 #include <math.h>
@@ -128,6 +129,19 @@ static bool bias_fits(const layer *l)
 	return n == 1 || (n == l->channels && l->b->rank && l->b->dims[l->b->rank - 1] == n);
 }
 
+/* The parameter with new contents: in its place, under its name, where the layer alone reads it. */
+static pai_value *renew(pai_pass_run *r, pai_patch *out, const pai_node *n, int slot,
+			const char *hint, pai_tensor *t)
+{
+	pai_value *v = pai_node_in(n, slot);
+	if (!v || !v->init || v->is_input || v->is_output || v->graph != n->graph ||
+	    pai_uses_count(r->uses, v) != 1 || v->init->rank != t->rank ||
+	    v->init->nbytes != t->nbytes)
+		return pai_patch_init(out, v ? v->name : hint, t);
+	pai_patch_set_init(out, v, t);
+	return v;
+}
+
 static pai_status propose(pai_pass_run *r, pai_patch *out, pai_node *bn, const layer *l,
 			  const affine *s)
 {
@@ -138,11 +152,13 @@ static pai_status propose(pai_pass_run *r, pai_patch *out, pai_node *bn, const l
 	if (!w || !b)
 		return pai_fail(r->ctx, PAI_E_memory, pai_at_node(bn), "no memory for the weights");
 	pai_patch_begin(out, bn, "fold BatchNormalization");
-	pai_value *in[3] = {old->in[0], pai_patch_init(out, old->in[1]->name, w)};
-	in[2] = pai_patch_init(
-		out, pai_arena_printf(a, "%s_bias", *old->name ? old->name : bn->out[0]->name), b);
+	pai_value *in[3] = {old->in[0]};
+	in[1] = renew(r, out, old, 1, NULL, w);
+	in[2] = renew(r, out, old, 2,
+		      pai_arena_printf(a, "%s_bias", *old->name ? old->name : bn->out[0]->name), b);
 	pai_node *n = pai_patch_node(out, "", old->op_type, bn->out[0]->name, 3, in, 1);
 	pai_patch_copy_attrs(out, n, old);
+	pai_patch_succeed(out, n, old);
 	pai_patch_replace(out, bn->out[0], n->out[0]);
 	pai_patch_erase(out, bn);
 	pai_patch_erase(out, old);

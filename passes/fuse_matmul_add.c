@@ -25,17 +25,6 @@ static bool is_float(const pai_value *v)
 	return pai_dtype_get(v->type.dtype)->kind == PAI_KIND_FLOAT;
 }
 
-/* The same role in a dendrite, or none. */
-static bool same_props(const pai_node *a, const pai_node *b)
-{
-	bool same = a->props.n == b->props.n;
-	for (int i = 0; same && i < a->props.n; i++) {
-		const char *other = pai_prop_get(&b->props, a->props.at[i].key);
-		same = other && strcmp(other, a->props.at[i].value) == 0;
-	}
-	return same;
-}
-
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
 	for (int i = 0; i < g->nodes.n; i++) {
@@ -48,7 +37,8 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			if (!mm || !bias || mm->graph != g || !pai_node_is(mm, "MatMul"))
 				continue;
 			if (rank_of(mm->in[0]) != 2 || rank_of(mm->in[1]) != 2 ||
-			    !is_row(bias, product) || !is_float(product) || !same_props(add, mm)) {
+			    !is_row(bias, product) || !is_float(product) ||
+			    !pai_same_role(add, mm)) {
 				r->counts[NOT_A_MATRIX] += r->round == 0;
 				continue;
 			}
@@ -59,9 +49,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			pai_patch_begin(out, add, "MatMul and Add");
 			pai_value *y =
 				PAI_OP3(out, "Gemm", add->out[0]->name, mm->in[0], mm->in[1], bias);
-			for (int j = 0; j < mm->props.n; j++)
-				pai_patch_set_prop(out, y->producer, mm->props.at[j].key,
-						   mm->props.at[j].value);
+			pai_patch_succeed(out, y->producer, mm);
 			pai_patch_replace(out, add->out[0], y);
 			pai_patch_erase(out, add);
 			pai_patch_erase(out, mm);

@@ -43,6 +43,14 @@ static pai_status check_opset(void *payload, pai_graph *g)
 	return PAI_OK;
 }
 
+/* Bodies may use domains that the model did not import. */
+static void import_domains(pai_model *m, const pai_function *f)
+{
+	for (int i = 0; i < f->n_opsets; i++)
+		if (!pai_graph_opset(m->graph, f->opsets[i].domain))
+			pai_model_import(m, f->opsets[i].domain, f->opsets[i].version);
+}
+
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
 	bool transforms = pai_item_bool(r->item, options, "transforms");
@@ -65,6 +73,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		if (nodes > r->ctx->limits.nodes)
 			return pai_fail(r->ctx, PAI_E_limit, pai_at_node(n),
 					"nodes: the bodies of functions make the model too large");
+		import_domains(g->model, f);
 		pai_inline_call(out, r->scratch, n, f);
 		r->counts[INLINED]++;
 	}
@@ -118,26 +127,35 @@ static bool domain_needed(pai_model *m, const char *domain)
 	return o.version == 0 || !*domain;
 }
 
-/* Bodies may use domains that the model did not import. */
-static void import_domains(pai_model *m, const pai_function *f)
-{
-	for (int i = 0; i < f->n_opsets; i++)
-		if (!pai_graph_opset(m->graph, f->opsets[i].domain))
-			pai_model_import(m, f->opsets[i].domain, f->opsets[i].version);
-}
+typedef struct imports { /* of the model as it came */
+	int n;
+	bool *needed;
+} imports;
 
 static pai_status begin(pai_pass_run *r, pai_model *m)
 {
-	(void)r;
-	for (int i = 0; i < m->functions.n; i++)
-		import_domains(m, m->functions.at[i]);
+	imports *before = PAI_NEW(r->scratch, imports);
+	before->n = m->n_opsets;
+	before->needed = PAI_NEWS(r->scratch, bool, m->n_opsets);
+	for (int i = 0; i < m->n_opsets; i++)
+		before->needed[i] = domain_needed(m, m->opsets[i].domain);
+	r->state = before;
 	return PAI_OK;
 }
 
-static pai_status end(pai_pass_run *r, pai_model *m)
+/* What was imported for bodies, or for functions that went, goes when nothing needs it; what
+ * nothing needed from the start is not ours to take. */
+static void drop_imports(pai_model *m, const imports *before)
 {
-	if (!r->counts[INLINED])
-		return PAI_OK;
+	int kept = 0;
+	for (int i = 0; i < m->n_opsets; i++)
+		if ((i < before->n && !before->needed[i]) || domain_needed(m, m->opsets[i].domain))
+			m->opsets[kept++] = m->opsets[i];
+	m->n_opsets = kept;
+}
+
+static void drop_functions(pai_model *m)
+{
 	for (int before = -1; before != m->functions.n;) { /* callers go first */
 		before = m->functions.n;
 		int kept = 0;
@@ -146,11 +164,13 @@ static pai_status end(pai_pass_run *r, pai_model *m)
 				m->functions.at[kept++] = m->functions.at[i];
 		m->functions.n = kept;
 	}
-	int kept = 0;
-	for (int i = 0; i < m->n_opsets; i++)
-		if (domain_needed(m, m->opsets[i].domain))
-			m->opsets[kept++] = m->opsets[i];
-	m->n_opsets = kept;
+}
+
+static pai_status end(pai_pass_run *r, pai_model *m)
+{
+	if (r->counts[INLINED])
+		drop_functions(m);
+	drop_imports(m, r->state);
 	return PAI_OK;
 }
 

@@ -106,6 +106,11 @@ PAI_API PAI_MUST_USE pai_status pai_pipeline_run(pai_model *m, const pai_pipelin
 PAI_API PAI_MUST_USE pai_status pai_reproducer_write(pai_ctx *ctx, const char *path,
 						     const char *command, const pai_model *m);
 
+/* ---- role.c ---- */
+
+bool pai_has_role(const pai_node *n); /* metadata of ours: part of a dendrite, a transform's rule */
+bool pai_same_role(const pai_node *a, const pai_node *b); /* the same such metadata, or none */
+
 /* ---- dendrites.def: activations and initialisations of branches ---- */
 
 typedef struct pai_dendrite_activation { /* ACTIVATION(name, meaning) */

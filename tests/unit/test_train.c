@@ -1,6 +1,6 @@
 /* test_train.c -- sessions and the loop: what moves, what stays, what a run leaves, and that a run
  * can be repeated to the same bits. */
-#include "runtime/runtime.h"
+#include "passes/passes.h"
 #include <dirent.h>
 #include <math.h>
 #include <setjmp.h>
@@ -634,6 +634,28 @@ static void updates_elementwise(void **state)
 	}
 }
 
+/* The clean-up must not tie tensors that start equal: layers copied from one, biases of zeros. */
+static void trains_apart_after_clean_up(void **state)
+{
+	static const char text[] =
+		HEAD "g (float[N, 2] x) => (float[N, 2] y)\n"
+		     "<float[2, 2] w1 = {0.5, -0.25, 1, 0.75}, float[2] b1 = {0, 0},\n"
+		     " float[2, 2] w2 = {0.5, -0.25, 1, 0.75}, float[2] b2 = {0, 0}> {\n"
+		     "  h = Gemm (x, w1, b1)\n  a = Tanh (h)\n  y = Gemm (a, w2, b2)\n}\n";
+	fixture *f = *state;
+	pai_train_options o = options(f, NULL, "sgd{lr=0.5}");
+	pai_model *m = parse(f, text);
+	pai_pipeline p;
+	pai_pipeline_report report;
+	assert_int_equal(pai_pipeline_parse(f->ctx, f->arena, NULL, &p), PAI_OK);
+	assert_int_equal(pai_pipeline_run(m, &p, NULL, f->arena, &report), PAI_OK);
+	pai_session *s;
+	assert_int_equal(pai_session_new(f->ctx, m, &o.session, &s), PAI_OK);
+	assert_int_equal(pai_session_parameters(s), 12);
+	pai_session_free(s);
+	pai_model_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -649,6 +671,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(leaves_a_run_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_statistics, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_lengths, setup, teardown),
+		cmocka_unit_test_setup_teardown(trains_apart_after_clean_up, setup, teardown),
 		cmocka_unit_test(updates_elementwise),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
