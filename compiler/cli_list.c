@@ -10,6 +10,7 @@ static const char *const option_types[] = {
 	[PAI_OPT_FLOAT] = "float",
 	[PAI_OPT_BOOL] = "bool",
 	[PAI_OPT_STRING] = "string",
+	[PAI_OPT_FLOATS] = "floats",
 };
 
 static cJSON *row(cJSON *rows, const char *name, const char *summary)

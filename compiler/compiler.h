@@ -748,14 +748,20 @@ typedef struct pai_item { /* one element of a pipeline, or an optimiser, a loss,
 	int n;
 } pai_item;
 
-typedef enum pai_opt_type { PAI_OPT_INT, PAI_OPT_FLOAT, PAI_OPT_BOOL, PAI_OPT_STRING } pai_opt_type;
+typedef enum pai_opt_type {
+	PAI_OPT_INT,
+	PAI_OPT_FLOAT,
+	PAI_OPT_BOOL,
+	PAI_OPT_STRING,
+	PAI_OPT_FLOATS, /* "1,2.5,3" */
+} pai_opt_type;
 
 typedef struct pai_option { /* what a table row accepts; a list ends with a NULL name */
 	const char *name;
 	pai_opt_type type;
 	const char *def; /* default as text; NULL: must be given or may be absent (required) */
 	bool required;
-	double min, max;     /* of numbers; both 0: any */
+	double min, max;     /* of each number; both 0: any */
 	const char *choices; /* "a|b|c" or NULL */
 	const char *help;
 } pai_option;
@@ -774,6 +780,9 @@ PAI_API double pai_item_float(const pai_item *item, const pai_option *options, c
 PAI_API bool pai_item_bool(const pai_item *item, const pai_option *options, const char *key);
 PAI_API const char *pai_item_string(const pai_item *item, const pai_option *options,
 				    const char *key); /* NULL: absent */
+/* As many numbers as *n says, in the arena; NULL: absent. */
+PAI_API const double *pai_item_floats(const pai_item *item, const pai_option *options,
+				      const char *key, pai_arena *a, int64_t *n);
 #ifdef __cplusplus
 }
 #endif

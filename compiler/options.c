@@ -154,6 +154,27 @@ static bool read_float(const char *s, double *out)
 	return end != s && !*end && isfinite(*out) && !strpbrk(s, "xX +");
 }
 
+/* Numbers between commas. Fills out[] where it is not NULL; -1: something else. */
+static int64_t read_floats(const char *s, double *out)
+{
+	char one[64];
+	for (int64_t n = 0;; n++) {
+		size_t length = strcspn(s, ",");
+		double v;
+		if (length >= sizeof one)
+			return -1;
+		memcpy(one, s, length);
+		one[length] = 0;
+		if (!read_float(one, &v))
+			return -1;
+		if (out)
+			out[n] = v;
+		if (!s[length])
+			return n + 1;
+		s += length + 1;
+	}
+}
+
 static bool read_bool(const char *s, bool *out)
 {
 	static const char *const words[][2] = {
@@ -181,6 +202,31 @@ static bool is_choice(const char *choices, const char *s)
 	return false;
 }
 
+static pai_status check_range(pai_ctx *ctx, const pai_item *item, const pai_option *o, double v)
+{
+	if ((o->min == 0 && o->max == 0) || (v >= o->min && v <= o->max))
+		return PAI_OK;
+	return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(), "%s: %s is from %g to %g, not %g",
+			item->name, o->name, o->min, o->max, v);
+}
+
+static pai_status check_floats(pai_ctx *ctx, const pai_item *item, const pai_option *o,
+			       const char *value)
+{
+	pai_arena *scratch = pai_arena_new(ctx);
+	double *v = PAI_NEWS(scratch, double, strlen(value) + 1);
+	int64_t n = read_floats(value, v);
+	pai_status status = PAI_OK;
+	for (int64_t i = 0; i < n && status == PAI_OK; i++)
+		status = check_range(ctx, item, o, v[i]);
+	pai_arena_free(scratch);
+	if (n < 0)
+		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
+				"%s: %s is numbers between commas, not \"%.80s\"", item->name,
+				o->name, value);
+	return status;
+}
+
 static pai_status check_value(pai_ctx *ctx, const pai_item *item, const pai_option *o,
 			      const char *value)
 {
@@ -190,6 +236,8 @@ static pai_status check_value(pai_ctx *ctx, const pai_item *item, const pai_opti
 		[PAI_OPT_BOOL] = "true or false",
 		[PAI_OPT_STRING] = "a text",
 	};
+	if (o->type == PAI_OPT_FLOATS)
+		return check_floats(ctx, item, o, value);
 	int64_t i = 0;
 	double f = 0;
 	bool b, fine = true;
@@ -208,11 +256,7 @@ static pai_status check_value(pai_ctx *ctx, const pai_item *item, const pai_opti
 				"%s: %s is one of %s, not \"%.80s\"", item->name, o->name,
 				o->choices, value);
 	bool is_number = o->type == PAI_OPT_INT || o->type == PAI_OPT_FLOAT;
-	if (is_number && (o->min != 0 || o->max != 0) && (f < o->min || f > o->max))
-		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
-				"%s: %s is from %g to %g, not %.80s", item->name, o->name, o->min,
-				o->max, value);
-	return PAI_OK;
+	return is_number ? check_range(ctx, item, o, f) : PAI_OK;
 }
 
 static const char *setting_find(const pai_item *item, const char *key)
@@ -309,4 +353,15 @@ bool pai_item_bool(const pai_item *item, const pai_option *options, const char *
 	const char *s = pai_item_string(item, options, key);
 	bool v = false;
 	return s && read_bool(s, &v) && v;
+}
+
+const double *pai_item_floats(const pai_item *item, const pai_option *options, const char *key,
+			      pai_arena *a, int64_t *n)
+{
+	const char *s = pai_item_string(item, options, key);
+	if (!s)
+		return NULL;
+	double *v = PAI_NEWS(a, double, strlen(s) + 1);
+	*n = read_floats(s, v);
+	return *n < 0 ? NULL : v;
 }

@@ -123,9 +123,13 @@ static const bool *mark_fixed(const pai_session *s)
 	return marks;
 }
 
-/* Floats that may move: arrays by default, single numbers only when they are asked for. */
-static bool is_candidate(const pai_session *s, const pai_value *v)
+/* Floats of the model (not of the loss) that may move: arrays by default, single numbers only when
+ * they are asked for. */
+static bool is_candidate(const pai_session *s, const pai_model *m, const pai_value *v)
 {
+	const pai_value *own = pai_graph_value(m->graph, v->name);
+	if (!own || !own->init)
+		return false;
 	const pai_moving moves = {s->options.freeze, s->options.trainable};
 	return v->init->dtype == PAI_FLOAT && v->init->nbytes &&
 	       (v->init->rank > 0 || s->options.trainable) && pai_moves(&moves, v->name);
@@ -158,7 +162,7 @@ static void plan_check(parameter *p)
 }
 
 /* Those of the candidates that a gradient reaches. */
-static pai_status find_parameters(pai_session *s)
+static pai_status find_parameters(pai_session *s, const pai_model *own)
 {
 	pai_model *m = s->train.objective.model;
 	pai_value **wrt = PAI_NEWS(s->arena, pai_value *, m->graph->inits.n + 1);
@@ -166,7 +170,7 @@ static pai_status find_parameters(pai_session *s)
 	int n = 0;
 	for (int i = 0; i < m->graph->inits.n; i++) {
 		pai_value *v = m->graph->inits.at[i];
-		if (!stays[v->id] && is_candidate(s, v))
+		if (!stays[v->id] && is_candidate(s, own, v))
 			wrt[n++] = v;
 	}
 	pai_value **gradients = PAI_NEWS(s->arena, pai_value *, n + 1);
@@ -333,7 +337,7 @@ static pai_status build(pai_session *s, const pai_model *m)
 	assert(s->options.optimizer->n_states <= (int)(sizeof s->states / sizeof s->states[0]));
 	PAI_TRY(pai_objective_new(s->ctx, m, &s->options, true, &s->train.objective));
 	PAI_TRY(pai_objective_new(s->ctx, m, &s->options, false, &s->infer.objective));
-	PAI_TRY(find_parameters(s));
+	PAI_TRY(find_parameters(s, m));
 	PAI_TRY(check_gradients(s));
 	lay_out(s);
 	PAI_TRY(make_arrays(s));

@@ -195,6 +195,11 @@ static void check_loss(test *t)
 	if (field(p, "ignore_index"))
 		text = pai_arena_printf(t->arena, "%s,ignore_index=%d", text,
 					(int)number(p, "ignore_index", 0));
+	const pai_tensor *weight = get(t, "in.weight");
+	for (int64_t i = 0; weight && i < weight->dims[0]; i++)
+		text = pai_arena_printf(t->arena, "%s%s%.9g%s", text, i ? "," : ",class_weights=\"",
+					pai_tensor_get(weight, i),
+					i + 1 < weight->dims[0] ? "" : "\"");
 	const pai_item *item =
 		parse_item(t, pai_arena_printf(t->arena, "%s}", text), loss->options);
 	if (!item)

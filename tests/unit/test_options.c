@@ -120,6 +120,7 @@ static const pai_option options[] = {
 	{"keep", PAI_OPT_BOOL, "true", false, 0, 0, NULL, "whether"},
 	{"recipe", PAI_OPT_STRING, "block", false, 0, 0, "block|reference", "which"},
 	{"select", PAI_OPT_STRING, NULL, true, 0, 0, NULL, "where"},
+	{"weights", PAI_OPT_FLOATS, NULL, false, 0, 9, NULL, "numbers"},
 	{NULL, PAI_OPT_INT, NULL, false, 0, 0, NULL, NULL},
 };
 
@@ -147,6 +148,12 @@ static void test_check(void **state)
 		{"p{select=x,rate=nan}", PAI_E_bad_value, "rate is a number"},
 		{"p{select=x,rate=inf}", PAI_E_bad_value, "rate is a number"},
 		{"p{select=x,rate=0x1}", PAI_E_bad_value, "rate is a number"},
+		{"p{select=x,weights=2}", 0, NULL},
+		{"p{select=x,weights=\"0,9,1e-3\"}", 0, NULL},
+		{"p{select=x,weights=\"1,10\"}", PAI_E_bad_value, "weights is from 0 to 9, not 10"},
+		{"p{select=x,weights=\"1,,2\"}", PAI_E_bad_value, "numbers between commas"},
+		{"p{select=x,weights=\"1,2,\"}", PAI_E_bad_value, "numbers between commas"},
+		{"p{select=x,weights=\"\"}", PAI_E_bad_value, "numbers between commas"},
 		{"p{select=x,rate=1e}", PAI_E_bad_value, "rate is a number"},
 		{"p{select=x,keep=maybe}", PAI_E_bad_value, "keep is true or false"},
 		{"p{select=x,recipe=bloc}", PAI_E_bad_value, "recipe is one of block|reference"},
