@@ -107,6 +107,29 @@ static pai_slot *scratch_for(pai_plan *p, pai_dnn_op *op)
 	return s;
 }
 
+/* The step of a primitive. x and y are the image and grid of the convolution, whichever way it is
+ * computed; w is in the format of the primitive. */
+static void emit_dnn(pai_plan *p, const pai_unit *u, const pai_dnn_conv *d, pai_dnn_op *op,
+		     pai_slot *x, pai_slot *w, pai_slot *bias, pai_slot *y, const char *name)
+{
+	pai_slot *of[] = {x, w, bias, y}, *in[4], *out[4];
+	int n_in = 0, n_out = 0;
+	for (int a = 0; a < 4; a++) {
+		bool writes = d->kind == PAI_DNN_FORWARD ? a == PAI_DNN_DST
+			      : d->kind == PAI_DNN_BACKWARD_DATA
+				      ? a == PAI_DNN_SRC
+				      : a == PAI_DNN_WEIGHTS || a == PAI_DNN_BIAS;
+		if (!of[a])
+			continue;
+		pai_dnn_bind(op, (pai_dnn_arg)a, &of[a]->tensor);
+		*(writes ? &out[n_out++] : &in[n_in++]) = of[a];
+	}
+	out[n_out++] = scratch_for(p, op);
+	pai_step_info info = {
+		.node = u->node, .name = name, .impl = pai_dnn_impl(op), .flops = 2 * work_of(d)};
+	pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, n_in, in, n_out, out);
+}
+
 /* ---- by our own product ---- */
 
 typedef struct conv_step {
@@ -373,22 +396,12 @@ pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 	}
 	pai_slot *x = pai_slot_in(p, u->in[0], true), *to = pai_slot_out(p, y, true);
 	*taken = true;
+	pai_slot *w = u->in[1];
 	if (op) {
-		pai_slot *w;
-		PAI_TRY(weights_for(p, op, u->in[1], &w));
-		pai_dnn_bind(op, PAI_DNN_SRC, &x->tensor);
-		pai_dnn_bind(op, PAI_DNN_WEIGHTS, &w->tensor);
-		pai_dnn_bind(op, PAI_DNN_DST, &to->tensor);
-		if (bias)
-			pai_dnn_bind(op, PAI_DNN_BIAS, &bias->tensor);
-		pai_step_info info = {.node = u->node,
-				      .name = name,
-				      .impl = pai_dnn_impl(op),
-				      .flops = 2 * work_of(&d)};
-		pai_slot *in[] = {x, w, bias}, *out[] = {to, scratch_for(p, op)};
-		pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, 3, in, 2, out);
+		PAI_TRY(weights_for(p, op, w, &w));
+		emit_dnn(p, u, &d, op, x, w, bias, to, name);
 	} else {
-		PAI_TRY(emit_own(p, u, &d, x, u->in[1], bias, to, name));
+		PAI_TRY(emit_own(p, u, &d, x, w, bias, to, name));
 	}
 	pai_slot_done(p, y, to);
 	return PAI_OK;
@@ -413,15 +426,7 @@ pai_status pai_fast_conv_grad_x(pai_plan *p, pai_unit *u, bool *taken)
 	pai_slot *to = pai_slot_out(p, dx, true);
 	if (op) {
 		PAI_TRY(weights_for(p, op, w, &w));
-		pai_dnn_bind(op, PAI_DNN_DST, &dy->tensor);
-		pai_dnn_bind(op, PAI_DNN_WEIGHTS, &w->tensor);
-		pai_dnn_bind(op, PAI_DNN_SRC, &to->tensor);
-		pai_step_info info = {.node = u->node,
-				      .name = "ConvGradX",
-				      .impl = pai_dnn_impl(op),
-				      .flops = 2 * work_of(&d)};
-		pai_slot *in[] = {dy, w}, *out[] = {to, scratch_for(p, op)};
-		pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, 2, in, 2, out);
+		emit_dnn(p, u, &d, op, to, w, NULL, dy, "ConvGradX");
 	} else {
 		PAI_TRY(emit_own(p, u, &d, to, w, NULL, dy, "ConvGradX"));
 	}
@@ -472,21 +477,13 @@ pai_status pai_fast_conv_grad_w(pai_plan *p, pai_unit *u, bool *taken)
 	pai_dnn_op *back;
 	PAI_TRY(pai_dnn_weights_new(p, op, true, &back));
 	pai_slot *made = back ? pai_slot_temp(p, pai_dnn_bytes(op, PAI_DNN_WEIGHTS)) : dw;
-	pai_dnn_bind(op, PAI_DNN_DST, &dy->tensor);
-	pai_dnn_bind(op, PAI_DNN_SRC, &x->tensor);
-	pai_dnn_bind(op, PAI_DNN_WEIGHTS, &made->tensor);
-	if (bias)
-		pai_dnn_bind(op, PAI_DNN_BIAS, &bias->tensor);
-	pai_step_info info = {
-		.node = u->node, .name = name, .impl = pai_dnn_impl(op), .flops = 2 * work_of(&d)};
-	pai_slot *in[] = {dy, x}, *out[] = {made, scratch_for(p, op), bias};
-	pai_plan_emit(p, (pai_step){pai_dnn_run, op}, info, 2, in, 3, out);
+	emit_dnn(p, u, &d, op, x, made, bias, dy, name);
 	if (!back)
 		return PAI_OK;
 	pai_slot *to[] = {dw, scratch_for(p, back)};
 	pai_dnn_bind(back, PAI_DNN_SRC, &made->tensor);
 	pai_dnn_bind(back, PAI_DNN_DST, &dw->tensor);
-	info = (pai_step_info){.name = "reorder weights", .impl = pai_dnn_impl(back)};
+	pai_step_info info = {.name = "reorder weights", .impl = pai_dnn_impl(back)};
 	pai_plan_emit(p, (pai_step){pai_dnn_run, back}, info, 1, &made, 2, to);
 	return PAI_OK;
 }

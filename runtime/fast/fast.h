@@ -29,6 +29,11 @@ void pai_plan_prepare(pai_plan *p);
 bool pai_unit_is(const pai_unit *u, pai_dtype dtype);
 /* The contents of an operand where no run can change them, or NULL. */
 const pai_tensor *pai_slot_constant(const pai_slot *s);
+/* The axis that is i-th in memory, from the slowest, in one order of channels or the other. */
+static inline int pai_memory_axis(int rank, int i, bool last)
+{
+	return !last || i == 0 ? i : i == rank - 1 ? 1 : i + 1;
+}
 /* The slot in the wanted order of channels, with a reorder emitted if need be. NULL gives NULL. */
 pai_slot *pai_slot_in(pai_plan *p, pai_slot *s, bool last);
 /* Where to write a result in this order; after the step is emitted, pai_slot_done. */

@@ -108,7 +108,7 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, bool mean)
 	if (x->channels_last && kept_space)
 		x = pai_slot_in(p, x, false);
 	for (int i = 0; i < t->rank; i++) {
-		int axis = !x->channels_last ? i : i == t->rank - 1 ? 1 : i == 0 ? 0 : i + 1;
+		int axis = pai_memory_axis(t->rank, i, x->channels_last);
 		of *= summed[axis] ? t->dims[axis] : 1;
 		if (t->dims[axis] == 1)
 			continue;

@@ -57,52 +57,38 @@ static pai_status run(void *args, pai_run *run)
 	return PAI_OK;
 }
 
-/* Strides of t along the axes of y, 0 where it repeats; axes in the order of memory. */
-static void strides_of(const pai_tensor *t, const pai_tensor *y, bool last, int64_t *out)
+/* Strides of s along the axes of y in the order of y's memory, 0 where it repeats. Only what has
+ * the shape of y can have its channels last as well; anything else is plain. */
+static void strides_of(const pai_slot *s, const pai_tensor *y, bool last, int64_t *out)
 {
-	int64_t plain[PAI_MAX_RANK], step = 1;
+	const pai_tensor *t = &s->tensor;
+	int64_t by_axis[PAI_MAX_RANK], step = 1;
 	int shift = y->rank - t->rank;
-	bool whole = pai_tensor_nelem(t) == pai_tensor_nelem(y);
 	for (int i = y->rank - 1; i >= 0; i--) {
-		int64_t n = i >= shift ? t->dims[i - shift] : 1;
-		plain[i] = n == 1 ? 0 : step;
+		int axis = pai_memory_axis(y->rank, i, s->channels_last);
+		int64_t n = axis >= shift ? t->dims[axis - shift] : 1;
+		by_axis[axis] = n == 1 ? 0 : step;
 		step *= n;
 	}
-	if (!last) {
-		for (int i = 0; i < y->rank; i++)
-			out[i] = plain[i];
-		return;
-	}
-	if (whole) { /* it is channels last itself */
-		step = 1;
-		for (int i = y->rank - 1; i >= 0; i--) {
-			int axis = i == y->rank - 1 ? 1 : i == 0 ? 0 : i + 1;
-			out[i] = y->dims[axis] == 1 ? 0 : step;
-			step *= y->dims[axis];
-		}
-		return;
-	}
 	for (int i = 0; i < y->rank; i++)
-		out[i] = plain[i == y->rank - 1 ? 1 : i == 0 ? 0 : i + 1];
+		out[i] = by_axis[pai_memory_axis(y->rank, i, last)];
 }
 
 /* Joins axes that both operands run through as one; false: too many are left. */
-static bool set_axes(zip_step *s, const pai_tensor *y, bool last)
+static bool set_axes(zip_step *s, pai_slot *const *in, const pai_tensor *y, bool last)
 {
 	int64_t a[PAI_MAX_RANK], b[PAI_MAX_RANK], dims[PAI_MAX_RANK + 1];
 	int n = 0;
-	strides_of(s->a, y, last, a);
-	strides_of(s->b, y, last, b);
+	strides_of(in[0], y, last, a);
+	strides_of(in[1], y, last, b);
 	for (int i = 0; i < y->rank; i++) {
-		int axis = !last ? i : i == y->rank - 1 ? 1 : i == 0 ? 0 : i + 1;
-		int64_t size = y->dims[axis];
+		int64_t size = y->dims[pai_memory_axis(y->rank, i, last)];
 		if (size == 1)
 			continue;
-		if (n && a[n - 1] == a[i] * size && b[n - 1] == b[i] * size) {
+		if (n && a[n - 1] == a[i] * size && b[n - 1] == b[i] * size)
 			dims[n - 1] *= size;
-		} else {
+		else
 			dims[n++] = size;
-		}
 		a[n - 1] = a[i];
 		b[n - 1] = b[i];
 	}
@@ -153,7 +139,7 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_zip_kind kind,
 		in[i] = pai_slot_in(p, u->in[i], last && same_dims(&u->in[i]->tensor, shape));
 	zip_step *s = PAI_NEW(p->arena, zip_step);
 	*s = (zip_step){.own = p->own, .a = &in[0]->tensor, .b = &in[1]->tensor, .kind = kind};
-	if (!set_axes(s, shape, last))
+	if (!set_axes(s, in, shape, last))
 		return PAI_OK;
 	y = pai_slot_out(p, y, last);
 	for (int i = 0; i < 2; i++)

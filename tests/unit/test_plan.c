@@ -76,6 +76,10 @@ static const graph_case cases[] = {
 	 " z = Conv<pads=[1,1,1,1]>(x, w) r = Relu(z) t = Conv<pads=[1,1,1,1]>(r, w2) s = Add(t, x)"
 	 " y = Relu(s) }",
 	 NULL, true},
+	/* as many elements, one axis less: the lesser operand is not channels last */
+	{"(float[1,{c},6,{d}] x, float[{b},{c},3,3] w, float[{b},6,{d}] s) => (float[N,M,P,Q] y) {"
+	 " z = Conv<pads=[1,1,1,1]>(x, w) y = Mul(s, z) }",
+	 "w", true},
 	{"(float[{a},{b}] x) => (float[N,M] y) {"
 	 " e = Erf(x) s = Sqrt(e) n = Neg(x) q = Abs(n) p = Add(q, e) l = LeakyRelu<alpha=0.2>(n)"
 	 " t = Sigmoid(p) y = Mul(t, l) }",
