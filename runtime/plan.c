@@ -22,13 +22,14 @@ void pai_plan_emit(pai_plan *p, pai_step step, pai_step_info info, int n_in, pai
 
 static pai_status emit_all(pai_plan *p)
 {
-	for (int i = 0; i < p->units.n; i++) {
-		pai_unit *u = p->units.at[i];
+	for (p->unit = 0; p->unit < p->units.n; p->unit++) {
+		pai_unit *u = p->units.at[p->unit];
 		bool taken = u->dead;
 		if (!taken && p->options.backend == PAI_FAST)
 			PAI_TRY(pai_emit_fast(p, u, &taken));
 		if (!taken)
 			PAI_TRY(pai_emit_kernel(p, u));
+		pai_emit_updates(p);
 	}
 	for (int i = 0; i < p->copies.n; i++) {
 		pai_slot *from = pai_slot_in(p, p->copies.at[i].from, false);
@@ -37,6 +38,7 @@ static pai_status emit_all(pai_plan *p)
 		to->tensor.data = p->copies.at[i].to;
 		pai_emit_copy(p, from, to, NULL);
 	}
+	pai_emit_updates(p);
 	for (int i = 0; i < p->n_outputs; i++) {
 		p->outputs[i] = pai_slot_in(p, p->outputs[i], false);
 		p->outputs[i]->keep = true;

@@ -31,7 +31,9 @@ typedef struct pai_slot {       /* one value of a plan */
 	struct pai_unit *maker, *reader; /* the unit that writes it; one that reads it */
 	int shared;                      /* slots that have their memory here */
 	bool channels_last;              /* its channels (axis 1) are last in memory */
+	struct pai_mover *mover;         /* what it moves as a gradient; NULL: nothing */
 	struct pai_slot *twin;           /* the same contents in the other order; NULL: not made */
+	int last_unit;                   /* index of the last unit that reads it; -1: none */
 	int first, last; /* steps of the first writer and the last reader of a root; -1: none */
 	size_t offset;   /* in the arena */
 	void *buffer;    /* PAI_IN_BUFFER */
@@ -66,6 +68,14 @@ typedef struct pai_copy_out { /* contents the caller wants at an address they ar
 	void *to;
 } pai_copy_out;
 
+typedef struct pai_mover { /* a parameter that moves in the run */
+	const pai_updates *updates;
+	int index; /* in updates */
+	pai_slot *parameter, *gradient;
+	int wait; /* not before this unit is emitted */
+	bool done;
+} pai_mover;
+
 typedef struct pai_step {
 	pai_step_fn fn;
 	void *args;
@@ -89,7 +99,11 @@ struct pai_plan {
 	PAI_VEC(pai_step) steps;
 	PAI_VEC(pai_step_info) info; /* by step */
 	PAI_VEC(pai_copy_out) copies;
-	PAI_VEC(pai_slot *) views;    /* slots at the address of an input, set with each run */
+	PAI_VEC(pai_slot *) views; /* slots at the address of an input, set with each run */
+	pai_mover *movers;
+	int n_movers, unit;           /* the unit being emitted */
+	pai_slot *loss;               /* before which nothing moves */
+	bool begun;                   /* ... and the step that looks at it is emitted */
 	double work;                  /* multiply-adds of the units, about */
 	const struct pai_own *own;    /* our arithmetic */
 	pai_slot **inputs, **outputs; /* outputs: of the graph, then kept values */
@@ -131,6 +145,15 @@ PAI_MUST_USE pai_status pai_emit_kernel(pai_plan *p, pai_unit *u);
 /* Calls the kernel while the plan is built; the contents end in buffers of the slots. */
 PAI_MUST_USE pai_status pai_unit_run_now(pai_plan *p, pai_unit *u);
 pai_status pai_step_output(pai_call *c, int o, pai_dtype dtype, int rank, const int64_t *dims);
+
+/* plan_update.c */
+enum { PAI_MOVE_WORK = 8 }; /* multiply-adds that moving one element is worth, about */
+/* Emits the updates that nothing stands in the way of any more, once p->unit is emitted. */
+void pai_emit_updates(pai_plan *p);
+/* The update that alone reads the slot, where the step being built, which reads in[], may call
+ * pai_mover_move for every element instead of writing the slot; it is then taken. Else NULL. */
+const pai_mover *pai_mover_take(pai_plan *p, pai_slot *gradient, int n_in, pai_slot *const *in);
+void pai_mover_move(const pai_mover *m, int64_t from, int64_t n, float scale, const float *g);
 
 /* plan_control.c */
 struct pai_subplans *pai_subplans_new(pai_plan *p, const pai_unit *u); /* freed with p */

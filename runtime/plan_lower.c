@@ -27,7 +27,7 @@ typedef struct lowering {
 pai_slot *pai_plan_slot(pai_plan *p, const pai_value *v, pai_place place)
 {
 	pai_slot *s = PAI_NEW(p->arena, pai_slot);
-	*s = (pai_slot){.value = v, .place = place, .first = -1, .last = -1};
+	*s = (pai_slot){.value = v, .place = place, .last_unit = -1, .first = -1, .last = -1};
 	s->root = s;
 	s->tensor = (pai_tensor){.name = v ? v->name : NULL, .rank = -1};
 	PAI_PUSH(p->arena, p->slots, s);
@@ -372,13 +372,23 @@ static pai_status lower_graph(lowering *l, scope *sc)
 	return PAI_OK;
 }
 
+static void read_last(pai_slot *s, int unit)
+{
+	s->readers++;
+	s->last_unit = s->last_unit < 0 ? unit : s->last_unit;
+}
+
 /* Backwards: a unit whose results nobody reads is dead. */
 static void count_readers(pai_plan *p)
 {
 	for (int i = 0; i < p->n_outputs; i++)
-		p->outputs[i]->readers++;
+		read_last(p->outputs[i], p->units.n);
 	for (int i = 0; i < p->copies.n; i++)
-		p->copies.at[i].from->readers++;
+		read_last(p->copies.at[i].from, p->units.n);
+	for (int i = 0; i < p->n_movers; i++)
+		p->movers[i].gradient->readers++;
+	if (p->loss)
+		p->loss->readers++;
 	for (int i = p->units.n - 1; i >= 0; i--) {
 		pai_unit *u = p->units.at[i];
 		u->dead = true;
@@ -387,11 +397,11 @@ static void count_readers(pai_plan *p)
 				  (!u->out[o]->readers && u->out[o]->place != PAI_IN_BOUND);
 		for (int k = 0; !u->dead && k < u->n_in; k++)
 			if (u->in[k]) {
-				u->in[k]->readers++;
+				read_last(u->in[k], i);
 				u->in[k]->reader = u;
 			}
 		for (int k = 0; !u->dead && k < u->n_captures; k++)
-			u->captures[k].slot->readers++;
+			read_last(u->captures[k].slot, i);
 	}
 }
 
@@ -441,6 +451,28 @@ static pai_status add_inputs(lowering *l, scope *sc)
 	return PAI_OK;
 }
 
+/* A gradient is as large as what it moves, whatever the run brings. */
+static pai_status add_movers(lowering *l, const scope *sc, const pai_updates *u)
+{
+	pai_plan *p = l->p;
+	p->movers = PAI_NEWS(p->arena, pai_mover, u->n + 1);
+	p->loss = find(l, sc, u->loss);
+	for (int i = 0; i < u->n; i++) {
+		pai_mover *m = &p->movers[p->n_movers++];
+		*m = (pai_mover){.updates = u, .index = i};
+		m->parameter = find(l, sc, u->parameters[i]);
+		m->gradient = find(l, sc, u->gradients[i]);
+		assert(m->parameter && m->parameter->place == PAI_IN_BOUND && m->gradient);
+		if (!is_fixed(m->gradient) || m->gradient->tensor.dtype != PAI_FLOAT ||
+		    m->gradient->tensor.nbytes != m->parameter->tensor.nbytes)
+			return pai_fail(
+				p->ctx, PAI_E_runtime_shape, pai_at_value(u->parameters[i]),
+				"the shape of its gradient is not its own, or depends on contents");
+		m->gradient->mover = m;
+	}
+	return PAI_OK;
+}
+
 static pai_status lower(lowering *l)
 {
 	pai_plan *p = l->p;
@@ -466,6 +498,8 @@ static pai_status lower(lowering *l)
 			PAI_PUSH(p->arena, p->copies,
 				 ((pai_copy_out){s, p->options.bound_data[i]}));
 	}
+	if (p->options.updates)
+		PAI_TRY(add_movers(l, &sc, p->options.updates));
 	count_readers(p);
 	for (int i = 0; i < p->slots.n; i++) {
 		pai_slot *s = p->slots.at[i];

@@ -107,6 +107,22 @@ PAI_API PAI_MUST_USE pai_status pai_eval_node(pai_ctx *ctx, pai_arena *a, const 
 
 typedef enum pai_backend { PAI_FAST, PAI_REFERENCE } pai_backend;
 
+/* Parameters that move while a training step runs: each as soon as its gradient is there and no
+ * step to come reads it as it was. */
+typedef struct pai_updates {
+	const char *name; /* of the rule, for the list of steps */
+	int n;
+	pai_value *const *parameters; /* bound, float */
+	pai_value *const *gradients;  /* of each; of the same shape */
+	pai_value *loss;
+	void *payload; /* of both functions */
+	/* Called with the loss before anything moves; an error ends the run. */
+	pai_status (*begin)(void *payload, float loss);
+	/* Moves elements [from, from + n) of parameter i by the gradient scale * g[0 .. n). Called
+	 * for every element once a run, from any thread. */
+	void (*move)(void *payload, int i, size_t from, size_t n, float scale, const float *g);
+} pai_updates;
+
 typedef struct pai_plan_options {
 	pai_backend backend;
 	int threads;    /* 0: chosen from the work of the plan, at most ctx->threads */
@@ -122,6 +138,7 @@ typedef struct pai_plan_options {
 	/* Further values to be kept and readable after a run, beside the graph's outputs. */
 	int n_keep;
 	pai_value *const *keep;
+	const pai_updates *updates; /* NULL: nothing moves */
 } pai_plan_options;
 
 typedef struct pai_plan pai_plan;
@@ -139,7 +156,7 @@ PAI_API PAI_MUST_USE pai_status pai_plan_run(pai_plan *p, const pai_tensor *cons
 					     const pai_tensor **outputs);
 PAI_API void pai_plan_set_step(pai_plan *p, uint64_t step); /* for random nodes; default 0 */
 
-/* A step of our own after the graph's: the optimiser's update. */
+/* A step of our own after the graph's. */
 typedef pai_status (*pai_step_fn)(void *args, pai_run *run);
 PAI_API void pai_plan_append(pai_plan *p, const char *name, pai_step_fn fn, void *args);
 
@@ -319,13 +336,21 @@ typedef struct pai_hyper { /* of one step */
 	const double *settings; /* the row's options after lr, in their order; false, true: 0, 1 */
 } pai_hyper;
 
+typedef struct pai_factors { /* what an optimiser makes of it; the places are its own */
+	float at[10];
+} pai_factors;
+
 typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in optimizers/<name>.c */
 	const char *name, *summary;
 	const pai_option *options; /* first is lr */
 	int n_states;              /* arrays of the parameters' size, zero at the start */
-	/* One pass over n elements: moves p by g, updates the states. Element by element, so that
-	 * the caller may cut the arrays anywhere. Begins with PAI_CLONES (simd.h). */
-	void (*update)(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state);
+	/* Once a step. */
+	pai_factors (*prepare)(const pai_hyper *h);
+	/* One pass over n elements: moves p by the gradient scale * g, updates the states. Element
+	 * by element, so that the caller may cut the arrays anywhere. Its loop begins with
+	 * PAI_CLONES (simd.h). */
+	void (*update)(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+		       float *const *state);
 } pai_optimizer;
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */
 PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
@@ -385,7 +410,8 @@ typedef struct pai_session_options {
 					 * a gradient reaches, single numbers (rank 0) excepted */
 	pai_backend backend;
 	int threads;
-	bool profile; /* time every step of the plan */
+	bool profile;        /* time every step of the plan */
+	bool keep_gradients; /* for pai_session_gradient; else they are gone when used */
 } pai_session_options;
 
 /* The model is not changed; pai_session_store writes the weights back. A factor of the learning
@@ -413,7 +439,7 @@ PAI_API float pai_session_lr(const pai_session *s);
 PAI_API PAI_MUST_USE pai_status pai_session_store(const pai_session *s, pai_model *m);
 PAI_API int64_t pai_session_parameters(const pai_session *s);
 /* Gradient of a trained initialiser in the last step, as many floats as it has elements; NULL: it
- * is not trained. */
+ * is not trained, or gradients are not kept. */
 PAI_API const float *pai_session_gradient(const pai_session *s, const char *initializer);
 /* Keeps, and later puts back, weights and running statistics. */
 PAI_API PAI_MUST_USE pai_status pai_session_keep(pai_session *s);

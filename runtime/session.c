@@ -2,13 +2,12 @@
  *
  * Two copies of the model are made: one that trains (training forms, loss, gradients) and one that
  * infers (output, loss). Both read their weights from the same flat array. Parameters lie in it one
- * after another, ordered by learning-rate factor, each at a multiple of 64 bytes; gradients and
- * optimiser states lie in arrays of the same layout, so a step of the optimiser is one loop for
- * each factor. The update is the last step of the training plan and does nothing when the loss is
- * not finite, so the weights are then still those before the step. A gradient that is not finite
- * under a finite loss shows in the weights it has moved, which are looked at after the update.
- * Shapes are fixed in a plan; a batch of another size, such as the last one, gets a plan of its
- * own.
+ * after another, each at a multiple of 64 bytes; optimiser states (and gradients that are to be
+ * kept) lie in arrays of the same layout. The plan moves a parameter when its gradient is there
+ * (plan_update.c), but nothing before the loss has been found finite, so the weights are else still
+ * those before the step. A gradient that is not finite under a finite loss shows in the weights it
+ * moves, which are looked at then. Shapes are fixed in a plan; a batch of another size, such as the
+ * last one, gets a plan of its own.
  */
 #include "runtime/run.h"
 #include <assert.h>
@@ -17,8 +16,7 @@
 #include <string.h>
 
 enum {
-	ALIGN = 16,      /* floats: 64 bytes */
-	CHUNK = 1 << 14, /* floats one thread updates at a time */
+	ALIGN = 16, /* floats: 64 bytes */
 	PLANS = 8,
 };
 
@@ -31,6 +29,8 @@ typedef struct parameter {
 	 * the first row, of `row` elements, and the first `cell` elements of each other row tell
 	 * whether it was finite. 0: only all elements tell. */
 	size_t row, cell;
+	pai_factors factors; /* of the step under way */
+	_Atomic bool spoilt; /* its gradient was not finite */
 } parameter;
 
 typedef struct moving { /* a running statistic */
@@ -61,6 +61,7 @@ struct pai_session {
 	pai_session_options options;
 	half train, infer;
 	parameter *parameters; /* by place in the flat arrays */
+	pai_updates updates;
 	int n_parameters;
 	moving *statistics;
 	int n_statistics;
@@ -191,31 +192,20 @@ static pai_status find_parameters(pai_session *s, const pai_model *own)
 	return PAI_OK;
 }
 
-/* Parameters of one factor lie together, in the order of the file. */
+/* In the order of the file. */
 static void lay_out(pai_session *s)
 {
-	parameter *ordered = PAI_NEWS(s->arena, parameter, s->n_parameters);
-	int n = 0;
 	for (int i = 0; i < s->n_parameters; i++) {
-		float factor = s->parameters[i].lr_factor;
-		bool done = false;
-		for (int k = 0; k < i; k++)
-			done |= s->parameters[k].lr_factor == factor;
-		for (int k = i; k < s->n_parameters && !done; k++)
-			if (s->parameters[k].lr_factor == factor)
-				ordered[n++] = s->parameters[k];
-	}
-	s->parameters = ordered;
-	for (int i = 0; i < n; i++) {
-		ordered[i].at = s->n;
-		s->n += (ordered[i].n + ALIGN - 1) / ALIGN * ALIGN;
+		s->parameters[i].at = s->n;
+		s->n += (s->parameters[i].n + ALIGN - 1) / ALIGN * ALIGN;
 	}
 }
 
 static pai_status make_arrays(pai_session *s)
 {
 	PAI_TRY(zeros(s, s->n, &s->weights));
-	PAI_TRY(zeros(s, s->n, &s->gradients));
+	if (s->options.keep_gradients)
+		PAI_TRY(zeros(s, s->n, &s->gradients));
 	for (int i = 0; i < s->options.optimizer->n_states; i++)
 		PAI_TRY(zeros(s, s->n, &s->states[i]));
 	for (int i = 0; i < s->n_parameters; i++)
@@ -261,7 +251,7 @@ static bindings bindings_new(pai_session *s)
 			  0};
 }
 
-static void set_options(pai_session *s, half *h, const bindings *b)
+static void set_options(pai_session *s, half *h, const bindings *b, const pai_updates *updates)
 {
 	h->options = (pai_plan_options){
 		.backend = s->options.backend,
@@ -270,10 +260,85 @@ static void set_options(pai_session *s, half *h, const bindings *b)
 		.n_bound = b->n,
 		.bound = b->values,
 		.bound_data = b->data,
+		.updates = updates,
 	};
 	pai_value *const *inputs;
 	h->n_inputs = pai_model_inputs(h->objective.model, &inputs);
 	h->in = PAI_NEWS(s->arena, const pai_tensor *, h->n_inputs);
+}
+
+/* Before anything moves: is the loss a number, and by what do parameters move in this step? */
+static pai_status begin_updates(void *session, float loss)
+{
+	pai_session *s = session;
+	if (!isfinite(loss))
+		return pai_fail(s->ctx, PAI_E_not_finite, pai_at_nothing(),
+				"the loss of step %llu is %s", (unsigned long long)s->steps + 1,
+				isnan(loss) ? "NaN" : "infinite");
+	s->steps++;
+	for (int i = 0; i < s->n_parameters; i++) {
+		parameter *p = &s->parameters[i];
+		p->spoilt = false;
+		pai_hyper h = {s->lr * (double)p->lr_factor, s->steps, s->settings};
+		p->factors = i && p->lr_factor == p[-1].lr_factor
+				     ? p[-1].factors
+				     : s->options.optimizer->prepare(&h);
+	}
+	return PAI_OK;
+}
+
+static bool all_finite(const float *w, size_t from, size_t to)
+{
+	bool finite = true;
+	for (size_t i = from; i < to; i++)
+		finite &= isfinite(w[i]) != 0;
+	return finite;
+}
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Whether the gradient of elements [from, to) was finite, from the weights it moved. */
+static bool moved_well(const parameter *p, const float *w, size_t from, size_t to)
+{
+	if (!p->row)
+		return all_finite(w, from, to);
+	bool finite = all_finite(w, from, least(to, p->row));
+	for (size_t i = from / p->row * p->row; i < to && finite; i += p->row)
+		finite = all_finite(w, i < from ? from : i, least(i + p->cell, to));
+	return finite;
+}
+
+static void move_parameter(void *session, int i, size_t from, size_t n, float scale, const float *g)
+{
+	const pai_session *s = session;
+	parameter *p = &s->parameters[i];
+	float *w = s->weights + p->at, *state[sizeof s->states / sizeof s->states[0]] = {0};
+	for (int k = 0; k < s->options.optimizer->n_states; k++)
+		state[k] = s->states[k] + p->at + from;
+	s->options.optimizer->update(&p->factors, n, scale, g, w + from, state);
+	if (!moved_well(p, w, from, from + n))
+		p->spoilt = true;
+}
+
+static void set_updates(pai_session *s)
+{
+	pai_value **parameters = PAI_NEWS(s->arena, pai_value *, s->n_parameters);
+	pai_value **gradients = PAI_NEWS(s->arena, pai_value *, s->n_parameters);
+	for (int i = 0; i < s->n_parameters; i++) {
+		parameters[i] = s->parameters[i].init;
+		gradients[i] = s->parameters[i].gradient;
+	}
+	s->updates = (pai_updates){.name = s->options.optimizer->name,
+				   .n = s->n_parameters,
+				   .parameters = parameters,
+				   .gradients = gradients,
+				   .loss = s->train.objective.loss,
+				   .payload = s,
+				   .begin = begin_updates,
+				   .move = move_parameter};
 }
 
 static void bind_all(pai_session *s)
@@ -283,7 +348,8 @@ static void bind_all(pai_session *s)
 	for (int k = 0; k < s->n_parameters; k++) {
 		const parameter *p = &s->parameters[k];
 		bind(&t, p->init, s->weights + p->at);
-		bind(&t, p->gradient, s->gradients + p->at);
+		if (s->gradients)
+			bind(&t, p->gradient, s->gradients + p->at);
 		bind(&i, pai_graph_value(g, p->name), s->weights + p->at);
 	}
 	for (int k = 0; k < s->n_statistics; k++) {
@@ -293,8 +359,9 @@ static void bind_all(pai_session *s)
 		bind(&i, pai_graph_value(g, m->name), m->now);
 	}
 	bind(&t, s->train.objective.loss, &s->loss);
-	set_options(s, &s->train, &t);
-	set_options(s, &s->infer, &i);
+	set_updates(s);
+	set_options(s, &s->train, &t, &s->updates);
+	set_options(s, &s->infer, &i, NULL);
 }
 
 /* Gradients must be what the arrays are laid out for. */
@@ -385,49 +452,11 @@ void pai_session_free(pai_session *s)
 	pai_arena_free(s->arena);
 }
 
-static void update_range(const pai_session *s, const pai_hyper *h, size_t from, size_t to)
-{
-	float *state[sizeof s->states / sizeof s->states[0]] = {0};
-	for (int i = 0; i < s->options.optimizer->n_states; i++)
-		state[i] = s->states[i] + from;
-	s->options.optimizer->update(h, to - from, s->weights + from, s->gradients + from, state);
-}
-
-/* Elements [from, to): each is updated on its own, so threads do not change the result. */
-static void update(const pai_session *s, const pai_hyper *h, size_t from, size_t to, int threads)
-{
-	int64_t chunks = (int64_t)((to - from + CHUNK - 1) / CHUNK);
-#pragma omp parallel for schedule(static) num_threads(threads) if (threads > 1 && chunks > 4)
-	for (int64_t i = 0; i < chunks; i++) {
-		size_t start = from + (size_t)i * CHUNK;
-		update_range(s, h, start, start + CHUNK < to ? start + CHUNK : to);
-	}
-}
-
-static bool all_finite(const float *w, size_t n)
-{
-	bool finite = true;
-	for (size_t i = 0; i < n; i++)
-		finite &= isfinite(w[i]) != 0;
-	return finite;
-}
-
-/* Whether a gradient was finite, from the weights it moved. */
-static bool moved_well(const parameter *p, const float *w)
-{
-	if (!p->row)
-		return all_finite(w, p->n);
-	bool finite = all_finite(w, p->row);
-	for (size_t i = p->row; i < p->n && finite; i += p->row)
-		finite = all_finite(w + i, p->cell);
-	return finite;
-}
-
 static pai_status check_weights(const pai_session *s)
 {
 	for (int i = 0; i < s->n_parameters; i++) {
 		const parameter *p = &s->parameters[i];
-		if (!moved_well(p, s->weights + p->at))
+		if (p->spoilt)
 			return pai_fail(
 				s->ctx, PAI_E_not_finite,
 				pai_at_file(s->train.objective.model->path),
@@ -442,22 +471,10 @@ static pai_status check_weights(const pai_session *s)
 static pai_status finish_step(void *args, pai_run *run)
 {
 	pai_session *s = args;
-	if (!isfinite(s->loss))
-		return pai_fail(s->ctx, PAI_E_not_finite, pai_at_nothing(),
-				"the loss of step %llu is %s", (unsigned long long)s->steps + 1,
-				isnan(s->loss) ? "NaN" : "infinite");
-	s->steps++;
+	(void)run;
 	for (int i = 0; i < s->n_statistics; i++)
 		pai_copy(s->statistics[i].now, s->statistics[i].then,
 			 s->statistics[i].n * sizeof(float));
-	for (int i = 0, k; i < s->n_parameters; i = k) {
-		float factor = s->parameters[i].lr_factor;
-		for (k = i; k < s->n_parameters && s->parameters[k].lr_factor == factor;)
-			k++;
-		pai_hyper h = {s->lr * (double)factor, s->steps, s->settings};
-		size_t to = k < s->n_parameters ? s->parameters[k].at : s->n;
-		update(s, &h, s->parameters[i].at, to, run->threads);
-	}
 	return check_weights(s);
 }
 
@@ -478,7 +495,7 @@ static pai_status make_plan(pai_session *s, half *h, const pai_tensor *const *in
 	PAI_TRY(pai_plan_new(s->ctx, h->objective.model->graph, h->n_inputs, in, &h->options,
 			     &out->plan));
 	if (h == &s->train)
-		pai_plan_append(out->plan, s->options.optimizer->name, finish_step, s);
+		pai_plan_append(out->plan, "finish", finish_step, s);
 	return PAI_OK;
 }
 
@@ -563,7 +580,7 @@ int64_t pai_session_parameters(const pai_session *s)
 
 const float *pai_session_gradient(const pai_session *s, const char *initializer)
 {
-	for (int i = 0; i < s->n_parameters; i++)
+	for (int i = 0; i < s->n_parameters && s->gradients; i++)
 		if (strcmp(s->parameters[i].name, initializer) == 0)
 			return s->gradients + s->parameters[i].at;
 	return NULL;

@@ -13,6 +13,9 @@ typedef struct gemm_step {
 	int64_t addend_row, addend_col;  /* strides; elements */
 	int threads;
 	bool by_rows;
+	const pai_mover *mover; /* C is a gradient: what it moves, tile by tile; else NULL */
+	int64_t tile_rows;
+	bool of_rows; /* the tiles are rows of B, scaled */
 } gemm_step;
 
 typedef struct part {
@@ -28,6 +31,38 @@ static void range(void *args, int64_t lo, int64_t hi, int thread)
 	int64_t to = hi * step < all ? hi * step : all;
 	p->s->own->gemm(&p->g, p->s->by_rows, lo * step, to,
 			(float *)p->s->scratch->data + (int64_t)thread * PAI_GEMM_SCRATCH);
+}
+
+/* k = 1: a row of the gradient is a row of B, scaled. */
+static void move_row(const gemm_step *s, const pai_product *g, int64_t i)
+{
+	float *c = s->c->data;
+	pai_mover_move(s->mover, i * g->n, g->n, g->a[i * g->a_row], g->b);
+	if (c)
+		s->own->gemm(g, true, i, i + 1, NULL);
+}
+
+/* Tiles of the gradient, each used while it is in the cache. They are written one over the other
+ * where nobody wants to see the whole. */
+static void move_tiles(void *args, int64_t lo, int64_t hi, int thread)
+{
+	const part *p = args;
+	const gemm_step *s = p->s;
+	int64_t n = s->g.n, room = PAI_GEMM_SCRATCH + s->tile_rows * n;
+	float *scratch = (float *)s->scratch->data + thread * room, *c = s->c->data;
+	for (int64_t t = lo; t < hi; t++) {
+		int64_t i = t * s->tile_rows, left = s->g.m - i;
+		pai_product g = p->g;
+		if (s->of_rows) {
+			move_row(s, &g, i);
+			continue;
+		}
+		g.m = left < s->tile_rows ? left : s->tile_rows;
+		g.a += i * g.a_row;
+		g.c = c ? c + i * n : scratch + PAI_GEMM_SCRATCH;
+		s->own->gemm(&g, true, 0, g.m, scratch);
+		pai_mover_move(s->mover, i * n, g.m * n, 1, g.c);
+	}
 }
 
 /* C starts as the addend where that is no row: the product is then added to it. */
@@ -59,6 +94,11 @@ static pai_status run(void *args, pai_run *run)
 		p.g.mask = s->mask ? (const float *)s->mask->data + i * s->g.m * s->g.n : NULL;
 		if (s->addend)
 			put_addend(s, p.g.c);
+		if (s->mover) {
+			pai_parallel(s->threads, (s->g.m + s->tile_rows - 1) / s->tile_rows,
+				     move_tiles, &p);
+			continue;
+		}
 		int64_t n = s->by_rows ? (s->g.m + 11) / 12 : (s->g.n + 15) / 16;
 		pai_parallel(s->threads, n, range, &p);
 	}
@@ -138,7 +178,27 @@ static pai_status by_onednn(pai_plan *p, pai_unit *u, const gemm_step *s, pai_sl
 	return PAI_OK;
 }
 
-enum { TURN_K = 32 };
+enum {
+	TURN_K = 32,
+	MOVE_K = 8, /* past this tiles cost more, as each gathers columns of B, than they save */
+	TILE = 1 << 12, /* floats: in the first cache beside what they move */
+};
+
+/* A product over a short k is soon made: what costs is to write it and to read it again. */
+static void take_mover(pai_plan *p, gemm_step *s, pai_slot *y, int n_in, pai_slot *const *in)
+{
+	const pai_product *g = &s->g;
+	if (s->batch != 1 || s->addend || in[3] || g->k > MOVE_K || !g->n)
+		return;
+	s->mover = pai_mover_take(p, y, n_in, in);
+	if (!s->mover)
+		return;
+	s->of_rows = g->k == 1 && g->b_col == 1 && g->alpha == 1 && !s->bias && !g->relu;
+	int64_t rows = s->of_rows ? 1 : TILE / g->n;
+	s->tile_rows = rows < 1 ? 1 : rows > g->m ? g->m : rows;
+	double work = (double)g->m * (double)g->n * ((double)g->k + PAI_MOVE_WORK);
+	s->threads = pai_step_threads(p, work);
+}
 
 /* in: A, B, bias or addend, mask. */
 static pai_status emit(pai_plan *p, pai_unit *u, gemm_step *s, pai_slot **in, bool *taken)
@@ -155,8 +215,13 @@ static pai_status emit(pai_plan *p, pai_unit *u, gemm_step *s, pai_slot **in, bo
 	double work = (double)s->batch * (double)s->g.m * (double)s->g.n * (double)s->g.k;
 	s->threads = pai_step_threads(p, work);
 	s->by_rows = s->g.m >= s->g.n;
-	size_t scratch = sizeof(float) * PAI_GEMM_SCRATCH * (size_t)s->threads;
-	pai_slot *out[3] = {y, pai_slot_temp(p, scratch)};
+	take_mover(p, s, y, 4, in);
+	size_t scratch = PAI_GEMM_SCRATCH + (size_t)(s->mover ? s->tile_rows * s->g.n : 0);
+	pai_slot *out[3] = {y, pai_slot_temp(p, sizeof(float) * scratch * (size_t)s->threads)};
+	if (s->mover)
+		name = pai_arena_printf(p->arena, "%s+%s", name, s->mover->updates->name);
+	if (s->mover && y->place == PAI_IN_ARENA)
+		out[0] = NULL; /* has no place */
 	/* Columns of A that lie far apart evict each other from the first cache. */
 	if (s->g.a_col > 1 && s->g.a_row == 1 && s->g.k >= TURN_K && s->g.n >= TURN_K) {
 		out[2] = pai_slot_temp(p, sizeof(float) * (size_t)(s->g.m * s->g.k));

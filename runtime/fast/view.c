@@ -37,7 +37,9 @@ pai_status pai_fast_view(pai_plan *p, pai_unit *u, bool *taken)
 		return PAI_OK;
 	x = pai_slot_in(p, x, false);
 	*taken = true;
-	if (x->place != PAI_IN_CONST && y->place == PAI_IN_ARENA) {
+	/* A gradient that is a bound value as it stands must not move with it. */
+	bool moves = y->mover && x->root->place == PAI_IN_BOUND;
+	if (x->place != PAI_IN_CONST && y->place == PAI_IN_ARENA && !moves) {
 		y->root = x->root;
 		y->root->shared++;
 		return PAI_OK;

@@ -3,47 +3,59 @@
 #include "runtime/simd.h"
 #include <math.h>
 
-typedef struct factors {
-	float l2, shrink, beta1, beta2, rest1, rest2; /* rest = 1 - beta */
-	float step;                                   /* lr / (1 - beta1^t) */
-	float root;                                   /* 1 / sqrt(1 - beta2^t) */
-	float eps;
-} factors;
+enum {
+	L2,
+	SHRINK,
+	BETA1,
+	BETA2,
+	REST1, /* 1 - beta */
+	REST2,
+	STEP, /* lr / (1 - beta1^t) */
+	ROOT, /* 1 / sqrt(1 - beta2^t) */
+	EPS,
+};
 
-PAI_CLONES static void step(size_t n, float *restrict p, const float *restrict g, float *restrict m,
-			    float *restrict v, factors f)
+PAI_CLONES static void step(size_t n, float scale, const float *restrict g, float *restrict p,
+			    float *restrict m, float *restrict v, pai_factors f)
 {
 	for (size_t i = 0; i < n; i++) {
-		float d = g[i] + f.l2 * p[i];
-		float mean = f.beta1 * m[i] + f.rest1 * d;
-		float variance = f.beta2 * v[i] + f.rest2 * (d * d);
+		float d = scale * g[i] + f.at[L2] * p[i];
+		float mean = f.at[BETA1] * m[i] + f.at[REST1] * d;
+		float variance = f.at[BETA2] * v[i] + f.at[REST2] * (d * d);
 		m[i] = mean;
 		v[i] = variance;
-		p[i] = f.shrink * p[i] - f.step * (mean / (sqrtf(variance) * f.root + f.eps));
+		p[i] = f.at[SHRINK] * p[i] -
+		       f.at[STEP] * (mean / (sqrtf(variance) * f.at[ROOT] + f.at[EPS]));
 	}
 }
 
-void pai_adam_step(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state,
-		   double l2, double shrink)
+pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
 {
 	const double *s = h->settings, b1 = s[PAI_ADAM_BETA1], b2 = s[PAI_ADAM_BETA2];
-	factors f = {
-		.l2 = (float)l2,
-		.shrink = (float)shrink,
-		.beta1 = (float)b1,
-		.beta2 = (float)b2,
-		.rest1 = (float)(1 - b1),
-		.rest2 = (float)(1 - b2),
-		.step = (float)(h->lr / (1 - pow(b1, (double)h->t))),
-		.root = (float)(1 / sqrt(1 - pow(b2, (double)h->t))),
-		.eps = (float)s[PAI_ADAM_EPS],
-	};
-	step(n, p, g, state[0], state[1], f);
+	double step_size = h->lr / (1 - pow(b1, (double)h->t));
+	double root = 1 / sqrt(1 - pow(b2, (double)h->t));
+	return (pai_factors){{
+		[L2] = (float)l2,
+		[SHRINK] = (float)shrink,
+		[BETA1] = (float)b1,
+		[BETA2] = (float)b2,
+		[REST1] = (float)(1 - b1),
+		[REST2] = (float)(1 - b2),
+		[STEP] = (float)step_size,
+		[ROOT] = (float)root,
+		[EPS] = (float)s[PAI_ADAM_EPS],
+	}};
 }
 
-static void update(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state)
+void pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+		   float *const *state)
 {
-	pai_adam_step(h, n, p, g, state, h->settings[PAI_ADAM_DECAY], 1);
+	step(n, scale, g, p, state[0], state[1], *f);
+}
+
+static pai_factors prepare(const pai_hyper *h)
+{
+	return pai_adam_prepare(h, h->settings[PAI_ADAM_DECAY], 1);
 }
 
 static const pai_option options[] =
@@ -54,5 +66,6 @@ const pai_optimizer pai_optimizer_adam = {
 	.summary = "Adam: steps scaled by running mean and variance of the gradient",
 	.options = options,
 	.n_states = 2,
-	.update = update,
+	.prepare = prepare,
+	.update = pai_adam_step,
 };

@@ -2,9 +2,9 @@
  * 1 - lr * weight_decay before each step. Formula: adam.h. */
 #include "runtime/optimizers/adam.h"
 
-static void update(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state)
+static pai_factors prepare(const pai_hyper *h)
 {
-	pai_adam_step(h, n, p, g, state, 0, 1 - h->lr * h->settings[PAI_ADAM_DECAY]);
+	return pai_adam_prepare(h, 0, 1 - h->lr * h->settings[PAI_ADAM_DECAY]);
 }
 
 static const pai_option options[] =
@@ -15,5 +15,6 @@ const pai_optimizer pai_optimizer_adamw = {
 	.summary = "Adam with decoupled weight decay",
 	.options = options,
 	.n_states = 2,
-	.update = update,
+	.prepare = prepare,
+	.update = pai_adam_step,
 };

@@ -9,47 +9,69 @@
 
 enum { MOMENTUM, NESTEROV, DAMPENING, WEIGHT_DECAY }; /* order of the options after lr */
 
-PAI_CLONES static void plain(size_t n, float *restrict p, const float *restrict g, float lr,
-			     float decay)
+enum {
+	LR,
+	DECAY,
+	KEEP, /* b = KEEP * b + ADD * g */
+	ADD,
+	OF_GRADIENT, /* the step: OF_GRADIENT * g + OF_BUFFER * b */
+	OF_BUFFER,
+	PLAIN, /* not 0: there is no b */
+};
+
+PAI_CLONES static void plain(size_t n, float scale, const float *restrict g, float *restrict p,
+			     pai_factors f)
 {
 	for (size_t i = 0; i < n; i++)
-		p[i] -= lr * (g[i] + decay * p[i]);
+		p[i] -= f.at[LR] * (scale * g[i] + f.at[DECAY] * p[i]);
 }
 
-typedef struct factors {
-	float lr, decay;
-	float keep, add;              /* b = keep * b + add * g */
-	float of_gradient, of_buffer; /* the step: of_gradient * g + of_buffer * b */
-} factors;
-
-PAI_CLONES static void with_momentum(size_t n, float *restrict p, const float *restrict g,
-				     float *restrict b, factors f)
+/* No weight decay, no dampening, no looking ahead: what is left of the general loop below. */
+PAI_CLONES static void heavy_ball(size_t n, float scale, const float *restrict g, float *restrict p,
+				  float *restrict b, pai_factors f)
 {
 	for (size_t i = 0; i < n; i++) {
-		float d = g[i] + f.decay * p[i];
-		float now = f.keep * b[i] + f.add * d;
+		float now = f.at[KEEP] * b[i] + scale * g[i];
 		b[i] = now;
-		p[i] -= f.lr * (f.of_gradient * d + f.of_buffer * now);
+		p[i] -= f.at[LR] * now;
 	}
 }
 
-static void update(const pai_hyper *h, size_t n, float *p, const float *g, float *const *state)
+PAI_CLONES static void with_momentum(size_t n, float scale, const float *restrict g,
+				     float *restrict p, float *restrict b, pai_factors f)
+{
+	for (size_t i = 0; i < n; i++) {
+		float d = scale * g[i] + f.at[DECAY] * p[i];
+		float now = f.at[KEEP] * b[i] + f.at[ADD] * d;
+		b[i] = now;
+		p[i] -= f.at[LR] * (f.at[OF_GRADIENT] * d + f.at[OF_BUFFER] * now);
+	}
+}
+
+static pai_factors prepare(const pai_hyper *h)
 {
 	const double *s = h->settings;
-	if (s[MOMENTUM] == 0) {
-		plain(n, p, g, (float)h->lr, (float)s[WEIGHT_DECAY]);
-		return;
-	}
 	bool first = h->t == 1, nesterov = s[NESTEROV] != 0;
-	factors f = {
-		.lr = (float)h->lr,
-		.decay = (float)s[WEIGHT_DECAY],
-		.keep = first ? 0 : (float)s[MOMENTUM],
-		.add = first ? 1 : (float)(1 - s[DAMPENING]),
-		.of_gradient = nesterov ? 1 : 0,
-		.of_buffer = nesterov ? (float)s[MOMENTUM] : 1,
-	};
-	with_momentum(n, p, g, state[0], f);
+	return (pai_factors){{
+		[LR] = (float)h->lr,
+		[DECAY] = (float)s[WEIGHT_DECAY],
+		[KEEP] = first ? 0 : (float)s[MOMENTUM],
+		[ADD] = first ? 1 : (float)(1 - s[DAMPENING]),
+		[OF_GRADIENT] = nesterov ? 1 : 0,
+		[OF_BUFFER] = nesterov ? (float)s[MOMENTUM] : 1,
+		[PLAIN] = s[MOMENTUM] == 0 ? 1 : 0,
+	}};
+}
+
+static void update(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+		   float *const *state)
+{
+	if (f->at[PLAIN] != 0)
+		plain(n, scale, g, p, *f);
+	else if (f->at[DECAY] == 0 && f->at[ADD] == 1 && f->at[OF_GRADIENT] == 0)
+		heavy_ball(n, scale, g, p, state[0], *f);
+	else
+		with_momentum(n, scale, g, p, state[0], *f);
 }
 
 static const pai_option options[] = {
@@ -74,5 +96,6 @@ const pai_optimizer pai_optimizer_sgd = {
 	.summary = "gradient descent, with momentum when it is set",
 	.options = options,
 	.n_states = 1,
+	.prepare = prepare,
 	.update = update,
 };

@@ -210,6 +210,7 @@ static void scales_learning_rates(void **state)
 	fixture *f = *state;
 	pai_dataset *d = samples(f, 16);
 	pai_train_options o = options(f, d, "sgd{lr=0.5}");
+	o.session.keep_gradients = true;
 	pai_model *m = parse(f, network);
 	assert_int_equal(pai_model_initialize(m), PAI_OK);
 	const pai_tensor *labels = &d->fields[1].tensor, *x = &d->fields[0].tensor;
@@ -622,10 +623,11 @@ static void updates_elementwise(void **state)
 		}
 		for (uint64_t t = 1; t <= 3; t++) {
 			pai_hyper h = {0.05, t, settings};
-			o->update(&h, N, p[0], g, (float *[]){s[0][0], s[0][1]});
+			pai_factors r = o->prepare(&h);
+			o->update(&r, N, 1, g, p[0], (float *[]){s[0][0], s[0][1]});
 			for (size_t at = 0, n = 1; at < N; at += n, n += 7) {
 				n = at + n > N ? N - at : n;
-				o->update(&h, n, p[1] + at, g + at,
+				o->update(&r, n, 1, g + at, p[1] + at,
 					  (float *[]){s[1][0] + at, s[1][1] + at});
 			}
 		}
