@@ -66,6 +66,10 @@ static void check_operator(verifier *v, const pai_node *n)
 		add(v, pai_fail(v->ctx, PAI_E_unknown_op, pai_at_node(n),
 				"the operator was removed in opset %d, the model imports %lld",
 				n->op->since, (long long)opset));
+	else if (n->op && !*n->domain && opset && n->op->since > opset)
+		add(v, pai_fail(v->ctx, PAI_E_unknown_op, pai_at_node(n),
+				"\"%s\" exists from opset %d on, the model imports %lld",
+				n->op->name, n->op->since, (long long)opset));
 	if (n->op || !is_known_domain(n->domain) || !opset ||
 	    pai_model_function(v->model, n->domain, n->op_type, n->overload))
 		return;

@@ -225,7 +225,10 @@ static int64_t width_of(const settings *s, const pai_span *sp)
 
 static const pai_dendrite_activation *default_activation(const pai_layer *l)
 {
-	return pai_dendrite_activation_find(l->spatial ? "abs" : "gelu");
+	const pai_dendrite_activation *gelu = pai_dendrite_activation_find("gelu");
+	return l->spatial || pai_graph_opset(l->op->graph, "") < gelu->opset
+		       ? pai_dendrite_activation_find("abs")
+		       : gelu;
 }
 
 static pai_status block_dendrite(pai_branch *b, const settings *s, const pai_span *sp, existing *e)
@@ -350,7 +353,7 @@ static const pai_option options[] = {
 	{.name = "f",
 	 .type = PAI_OPT_STRING,
 	 .def = "auto",
-#define ACTIVATION(name, meaning) "|" #name
+#define ACTIVATION(name, opset, meaning) "|" #name
 #define INIT(name, meaning)
 	 .choices = "auto"
 #include "passes/dendrites.def"
@@ -361,7 +364,7 @@ static const pai_option options[] = {
 	{.name = "init",
 	 .type = PAI_OPT_STRING,
 	 .def = "auto",
-#define ACTIVATION(name, meaning)
+#define ACTIVATION(name, opset, meaning)
 #define INIT(name, meaning) "|" #name
 	 .choices = "auto"
 #include "passes/dendrites.def"
@@ -394,9 +397,20 @@ static const pai_option options[] = {
 	{.name = NULL},
 };
 
+/* Before opset 7 the operators between branches did not broadcast by themselves. */
+static pai_status check_opset(pai_ctx *ctx, const pai_model *m, const settings *s)
+{
+	const int64_t opset = pai_graph_opset(m->graph, ""), needs = s->f ? s->f->opset : 7;
+	if (opset >= needs)
+		return PAI_OK;
+	return pai_fail(ctx, PAI_E_dendrite_opset, pai_at_file(m->path),
+			"dendrites%s%s need opset %lld, the model imports %lld",
+			s->f ? " with f=" : "", s->f ? s->f->name : "", (long long)needs,
+			(long long)opset);
+}
+
 static pai_status begin(pai_pass_run *r, pai_model *m)
 {
-	(void)m;
 	settings *s = PAI_NEW(r->scratch, settings);
 	const char *f = pai_item_string(r->item, options, "f");
 	const char *init = pai_item_string(r->item, options, "init");
@@ -416,7 +430,7 @@ static pai_status begin(pai_pass_run *r, pai_model *m)
 		s->f = pai_dendrite_activation_find(strcmp(f, "auto") == 0 ? "sigmoid" : f);
 	s->init = pai_dendrite_init_find(init);
 	r->state = s;
-	return PAI_OK;
+	return check_opset(r->ctx, m, s);
 }
 
 static pai_status end(pai_pass_run *r, pai_model *m)

@@ -54,12 +54,12 @@ static pai_value *emit_tanh(pai_patch *p, const char *hint, pai_value *x)
 }
 
 static const pai_dendrite_activation activations[] = {
-#define ACTIVATION(name, meaning) {#name, meaning, emit_##name},
+#define ACTIVATION(name, opset, meaning) {#name, meaning, opset, emit_##name},
 #define INIT(name, meaning)
 #include "passes/dendrites.def"
 #undef INIT
 #undef ACTIVATION
-	{NULL, NULL, NULL}};
+	{NULL, NULL, 0, NULL}};
 
 const pai_dendrite_activation *pai_dendrite_activation_get(int i)
 {
@@ -95,7 +95,7 @@ static double init_zeros(double fan_in, double scale)
 }
 
 static const pai_dendrite_init inits[] = {
-#define ACTIVATION(name, meaning)
+#define ACTIVATION(name, opset, meaning)
 #define INIT(name, meaning) {#name, meaning, init_##name},
 #include "passes/dendrites.def"
 #undef INIT

@@ -113,9 +113,10 @@ bool pai_same_role(const pai_node *a, const pai_node *b); /* the same such metad
 
 /* ---- dendrites.def: activations and initialisations of branches ---- */
 
-typedef struct pai_dendrite_activation { /* ACTIVATION(name, meaning) */
+typedef struct pai_dendrite_activation { /* ACTIVATION(name, opset, meaning) */
 	const char *name, *meaning;
-	/* Emits f(x) in standard operators of any opset from 9. */
+	int opset; /* what it is made of exists from this one on */
+	/* Emits f(x) in standard operators. */
 	pai_value *(*emit)(pai_patch *p, const char *hint, pai_value *x);
 } pai_dendrite_activation;
 PAI_API const pai_dendrite_activation *pai_dendrite_activation_get(int i); /* NULL at the end */
