@@ -10,6 +10,7 @@
  * last one, gets a plan of its own.
  */
 #include "runtime/run.h"
+#include "runtime/simd.h"
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -24,11 +25,7 @@ typedef struct parameter {
 	const char *name;
 	pai_value *init, *gradient; /* in the training copy */
 	float lr_factor;
-	size_t at, n; /* floats, in the flat arrays */
-	/* Where the gradient is a product, one bad factor spoils a whole row or column of it: then
-	 * the first row, of `row` elements, and the first `cell` elements of each other row tell
-	 * whether it was finite. 0: only all elements tell. */
-	size_t row, cell;
+	size_t at, n;        /* floats, in the flat arrays */
 	pai_factors factors; /* of the step under way */
 	_Atomic bool spoilt; /* its gradient was not finite */
 } parameter;
@@ -136,32 +133,6 @@ static bool is_candidate(const pai_session *s, const pai_model *m, const pai_val
 	       (v->init->rank > 0 || s->options.trainable) && pai_moves(&moves, v->name);
 }
 
-/* What computes v, or that which it is another form of. */
-static const pai_node *computed_by(const pai_value *v)
-{
-	static const char *const forms[] = {"Identity", "Reshape", "Transpose"};
-	const pai_node *n = v->producer;
-	for (size_t i = 0; n && i < sizeof forms / sizeof *forms;) {
-		bool is = pai_node_is(n, forms[i]) && n->in[0];
-		n = is ? n->in[0]->producer : n;
-		i = is ? 0 : i + 1;
-	}
-	return n;
-}
-
-/* See parameter.row. A row is what has the same first index; a cell, the same first two. */
-static void plan_check(parameter *p)
-{
-	const pai_node *n = computed_by(p->gradient);
-	const pai_tensor *t = p->init->init;
-	bool product = n && (pai_node_is(n, "Gemm") || pai_node_is(n, "MatMul") ||
-			     pai_node_is_in(n, PAI_DOMAIN_INTERNAL, "ConvGradW"));
-	if (!product || t->rank < 2)
-		return;
-	p->row = p->n / (size_t)t->dims[0];
-	p->cell = p->row / (size_t)t->dims[1];
-}
-
 /* Those of the candidates that a gradient reaches. */
 static pai_status find_parameters(pai_session *s, const pai_model *own)
 {
@@ -183,7 +154,6 @@ static pai_status find_parameters(pai_session *s, const pai_model *own)
 		parameter *p = &s->parameters[s->n_parameters++];
 		*p = (parameter){.name = wrt[i]->name, .init = wrt[i], .gradient = gradients[i]};
 		p->n = wrt[i]->init->nbytes / sizeof(float);
-		plan_check(p);
 		PAI_TRY(lr_factor(s, wrt[i], &p->lr_factor));
 	}
 	if (!s->n_parameters)
@@ -287,28 +257,17 @@ static pai_status begin_updates(void *session, float loss)
 	return PAI_OK;
 }
 
-static bool all_finite(const float *w, size_t from, size_t to)
+/* An exponent of ones marks NaN and infinity; a loop over bits is one that compilers widen. */
+PAI_CLONES static bool all_finite(const float *w, size_t n)
 {
-	bool finite = true;
-	for (size_t i = from; i < to; i++)
-		finite &= isfinite(w[i]) != 0;
-	return finite;
-}
-
-static size_t least(size_t a, size_t b)
-{
-	return a < b ? a : b;
-}
-
-/* Whether the gradient of elements [from, to) was finite, from the weights it moved. */
-static bool moved_well(const parameter *p, const float *w, size_t from, size_t to)
-{
-	if (!p->row)
-		return all_finite(w, from, to);
-	bool finite = all_finite(w, from, least(to, p->row));
-	for (size_t i = from / p->row * p->row; i < to && finite; i += p->row)
-		finite = all_finite(w, i < from ? from : i, least(i + p->cell, to));
-	return finite;
+	const uint32_t exponent = 0x7f800000;
+	uint32_t bad = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t bits;
+		memcpy(&bits, &w[i], sizeof bits);
+		bad |= (bits & exponent) == exponent;
+	}
+	return !bad;
 }
 
 static void move_parameter(void *session, int i, size_t from, size_t n, float scale, const float *g)
@@ -319,7 +278,7 @@ static void move_parameter(void *session, int i, size_t from, size_t n, float sc
 	for (int k = 0; k < s->options.optimizer->n_states; k++)
 		state[k] = s->states[k] + p->at + from;
 	s->options.optimizer->update(&p->factors, n, scale, g, w + from, state);
-	if (!moved_well(p, w, from, from + n))
+	if (!all_finite(w + from, n))
 		p->spoilt = true;
 }
 
