@@ -184,6 +184,13 @@ bool pai_size_add(size_t a, size_t b, size_t *out)
 	return !__builtin_add_overflow(a, b, out);
 }
 
+uint64_t pai_hash(uint64_t h, const void *bytes, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		h = (h ^ ((const uint8_t *)bytes)[i]) * 0x100000001b3u;
+	return h;
+}
+
 /* Open addressing, doubled when half full. The hash depends on where the map lies, so that no file
  * can choose names that collide; nothing may depend on the order of entries. */
 typedef struct entry {

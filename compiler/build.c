@@ -54,14 +54,9 @@ static void set_int(protobuf_c_boolean *has, int64_t *field, int64_t v)
 	}
 }
 
-static const char *plain_domain(const char *domain)
-{
-	return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
-}
-
 static void set_domain(char **field, const char *domain)
 {
-	if (strcmp(plain_domain(*field), domain) != 0)
+	if (strcmp(pai_domain_plain(*field), domain) != 0)
 		*field = (char *)domain;
 }
 

@@ -291,6 +291,23 @@ pai_status cli_take_common(cli *c)
 	return PAI_OK;
 }
 
+static const char *extension(const char *path)
+{
+	const char *base = strrchr(path, '/'), *dot = strrchr(base ? base : path, '.');
+	return dot ? dot : path + strlen(path);
+}
+
+bool cli_is_text(const char *path)
+{
+	return strcmp(extension(path), ".onnxtxt") == 0;
+}
+
+const char *cli_output_beside(cli *c, const char *in, const char *infix, bool text)
+{
+	return pai_arena_printf(c->arena, "%.*s%s%s", (int)(extension(in) - in), in, infix,
+				text ? ".onnxtxt" : ".onnx");
+}
+
 pai_status cli_fix_dims(cli *c, pai_model *m)
 {
 	const char *text;
@@ -343,13 +360,6 @@ void cli_print(cli *c, const char *fmt, ...)
 	va_end(args);
 }
 
-double cli_now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 const char *cli_duration(cli *c, double s)
 {
 	if (!isfinite(s) || s < 0)
@@ -368,7 +378,7 @@ enum { BAR = 24 };
 void cli_progress(cli *c, double done, double total, double seconds_left, const char *text)
 {
 	struct cli_private *own = c->own;
-	double now = cli_now(), pause = c->terminal ? 0.1 : 10;
+	double now = pai_now(), pause = c->terminal ? 0.1 : 10;
 	bool end = done >= total;
 	if (!c->progress || (now - own->shown < pause && !(end && !c->terminal)))
 		return;

@@ -53,6 +53,10 @@ PAI_MUST_USE pai_status cli_float(cli *c, const char *option, double min, double
 /* One of "a|b|c": its index. */
 PAI_MUST_USE pai_status cli_choice(cli *c, const char *option, const char *choices, int *out);
 
+/* Beside the input: model.onnx -> model<infix>.onnx, or .onnxtxt. */
+const char *cli_output_beside(cli *c, const char *in, const char *infix, bool text);
+bool cli_is_text(const char *path); /* by its extension */
+
 /* Reads, fixes --dim sizes, infers shapes, verifies. */
 PAI_MUST_USE pai_status cli_model(cli *c, const char *path, pai_model **out);
 /* What --dim says; cli_model does so too. */
@@ -67,8 +71,6 @@ void cli_print(cli *c, const char *fmt, ...) PAI_PRINTF(2, 3);
  * `done` and `total` in any unit; `text` names what is under way and its figures. */
 void cli_progress(cli *c, double done, double total, double seconds_left, const char *text);
 void cli_progress_end(cli *c);
-/* Seconds of a monotonic clock. */
-double cli_now(void);
 /* "1 h 03 min", "2 min 10 s", "4.2 s" */
 const char *cli_duration(cli *c, double seconds);
 

@@ -25,6 +25,9 @@ PAI_MUST_USE pai_status cli_check_options(cli *c, cli_check *check);
 /* Runs both models; fills differences and the report. */
 PAI_MUST_USE pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y,
 				      cli_check *check);
+/* Runs and gates a rewritten model against the one it came from; `file` for messages. */
+PAI_MUST_USE pai_status cli_check_prove(cli *c, const pai_model *original, const pai_model *m,
+					cli_check *check, const char *file);
 /* CHECK, with a message that names the worst output, when one is beyond the tolerance. */
 PAI_MUST_USE pai_status cli_check_gate(cli *c, const cli_check *check, const char *file);
 

@@ -6,11 +6,8 @@
 #include <string.h>
 
 static const char *const option_types[] = {
-	[PAI_OPT_INT] = "int",
-	[PAI_OPT_FLOAT] = "float",
-	[PAI_OPT_BOOL] = "bool",
-	[PAI_OPT_STRING] = "string",
-	[PAI_OPT_FLOATS] = "floats",
+	[PAI_OPT_INT] = "int",       [PAI_OPT_FLOAT] = "float",   [PAI_OPT_BOOL] = "bool",
+	[PAI_OPT_STRING] = "string", [PAI_OPT_FLOATS] = "floats",
 };
 
 static cJSON *row(cJSON *rows, const char *name, const char *summary)
@@ -105,6 +102,35 @@ static void readers(cJSON *rows)
 		row(rows, pai_reader_get(i)->name, pai_reader_get(i)->summary);
 }
 
+static void schedules(cJSON *rows)
+{
+	for (int i = 0; pai_schedule_get(i); i++)
+		row_options(row(rows, pai_schedule_get(i)->name, pai_schedule_get(i)->summary),
+			    pai_schedule_get(i)->options);
+}
+
+static void metrics(cJSON *rows)
+{
+	for (int i = 0; pai_metric_get(i); i++) {
+		const pai_metric *m = pai_metric_get(i);
+		cJSON_AddStringToObject(row(rows, m->name, m->summary), "better",
+					m->higher_is_better ? "higher" : "lower");
+	}
+}
+
+static void targets(cJSON *rows)
+{
+	for (int i = 0; pai_target_get(i); i++) {
+		const pai_target *t = pai_target_get(i);
+		cJSON *r = row(rows, t->name, t->summary);
+		cJSON_AddNumberToObject(r, "ir_version", t->ir);
+		cJSON_AddNumberToObject(r, "opset", t->opset);
+		cJSON_AddNumberToObject(r, "random_opset", t->random_opset);
+		cJSON_AddBoolToObject(r, "functions", t->functions);
+		cJSON_AddStringToObject(r, "domains", t->domains);
+	}
+}
+
 static void errors(cJSON *rows)
 {
 	static const struct {
@@ -152,10 +178,10 @@ static const struct list {
 	const char *name;
 	void (*fill)(cJSON *rows);
 } lists[] = {
-	{"passes", passes},         {"ops", ops},
-	{"transforms", transforms}, {"losses", losses},
-	{"optimizers", optimizers}, {"readers", readers},
-	{"errors", errors},         {"limits", limits},
+	{"passes", passes},       {"ops", ops},         {"transforms", transforms},
+	{"targets", targets},     {"losses", losses},   {"optimizers", optimizers},
+	{"schedules", schedules}, {"readers", readers}, {"metrics", metrics},
+	{"errors", errors},       {"limits", limits},
 };
 enum { LISTS = sizeof lists / sizeof *lists };
 

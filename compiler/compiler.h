@@ -100,6 +100,10 @@ PAI_API void pai_copy(void *to, const void *from, size_t nbytes); /* memcpy that
 PAI_API bool pai_size_mul(size_t a, size_t b, size_t *out);
 PAI_API bool pai_size_add(size_t a, size_t b, size_t *out);
 
+/* FNV-1a over bytes, from PAI_HASH or the hash of what came before. */
+#define PAI_HASH 0xcbf29ce484222325u
+PAI_API uint64_t pai_hash(uint64_t h, const void *bytes, size_t n);
+
 /* String -> pointer table in an arena; keys are not copied. Order of insertion is kept by callers.
  */
 typedef struct pai_map pai_map;
@@ -200,6 +204,9 @@ struct pai_ctx {
 PAI_API pai_ctx *pai_ctx_new(const pai_allocator *allocator); /* NULL: malloc; NULL on no memory */
 PAI_API void pai_ctx_free(pai_ctx *ctx);
 
+/* Seconds of a monotonic clock. */
+PAI_API double pai_now(void);
+
 /* ---- io.c: files ---- */
 
 typedef struct pai_file { /* a file mapped read-only, or read where it cannot be mapped */
@@ -284,6 +291,8 @@ PAI_API bool pai_tensor_nbytes(pai_dtype dtype, int rank, const int64_t *dims, s
 PAI_API pai_tensor *pai_tensor_new(pai_arena *a, pai_dtype dtype, int rank, const int64_t *dims);
 PAI_API pai_tensor *pai_tensor_from_ints(pai_arena *a, int64_t n, const int64_t *v); /* int64 [n] */
 PAI_API pai_tensor *pai_tensor_from_float(pai_arena *a, float v);                    /* scalar */
+/* "float[2,3]", of a single number "float" */
+PAI_API const char *pai_tensor_text(pai_arena *a, const pai_tensor *t);
 PAI_API bool pai_tensor_equal(const pai_tensor *a, const pai_tensor *b); /* type, shape, bits */
 /* Element i as double / int64 for any numeric type (unpacks, converts); the type must not be
  * string or complex. */

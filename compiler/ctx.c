@@ -2,6 +2,7 @@
 #include "compiler/ctx.h"
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static void *system_alloc(void *payload, size_t nbytes)
@@ -33,6 +34,13 @@ static const pai_limits default_limits = {
 #include "compiler/limits.def"
 #undef LIMIT
 };
+
+double pai_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 pai_ctx *pai_ctx_new(const pai_allocator *allocator)
 {

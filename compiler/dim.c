@@ -124,12 +124,11 @@ static void work_add_dim(const pai_ctx *ctx, work *w, pai_dim d, const term *fac
 
 static size_t hash_terms(int n, const term *terms)
 {
-	uint64_t h = 0xcbf29ce484222325u;
+	uint64_t h = PAI_HASH;
 	for (int i = 0; i < n; i++) {
-		h = (h ^ (uint64_t)terms[i].coef) * 0x100000001b3u;
-		for (int k = 0; k < terms[i].degree; k++)
-			h = (h ^ (uint64_t)terms[i].symbol[k]) * 0x100000001b3u;
-		h = (h ^ (uint64_t)terms[i].degree) * 0x100000001b3u;
+		const term *t = &terms[i];
+		h = pai_hash(h, &t->coef, sizeof t->coef);
+		h = pai_hash(h, t->symbol, sizeof *t->symbol * (size_t)t->degree);
 	}
 	return (size_t)(h ^ h >> 32);
 }

@@ -29,29 +29,24 @@ void pai_model_free(pai_model *m)
 		pai_arena_free(m->arena);
 }
 
-static const char *plain_domain(const char *domain)
-{
-	return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
-}
-
 int64_t pai_graph_opset(const pai_graph *g, const char *domain)
 {
 	while (g->outer)
 		g = g->outer;
 	const pai_opset *at = g->function ? g->function->opsets : g->model->opsets;
 	int n = g->function ? g->function->n_opsets : g->model->n_opsets;
-	domain = plain_domain(domain);
+	domain = pai_domain_plain(domain);
 	for (int i = 0; i < n; i++)
-		if (strcmp(plain_domain(at[i].domain), domain) == 0)
+		if (strcmp(pai_domain_plain(at[i].domain), domain) == 0)
 			return at[i].version;
 	return 0;
 }
 
 void pai_model_import(pai_model *m, const char *domain, int64_t version)
 {
-	domain = plain_domain(domain);
+	domain = pai_domain_plain(domain);
 	for (int i = 0; i < m->n_opsets; i++) {
-		if (strcmp(plain_domain(m->opsets[i].domain), domain) == 0) {
+		if (strcmp(pai_domain_plain(m->opsets[i].domain), domain) == 0) {
 			if (m->opsets[i].version < version)
 				m->opsets[i].version = version;
 			return;
@@ -67,7 +62,7 @@ void pai_model_import(pai_model *m, const char *domain, int64_t version)
 static const char *function_key(pai_arena *a, const char *domain, const char *name,
 				const char *overload, char *buffer, size_t size)
 {
-	domain = plain_domain(domain);
+	domain = pai_domain_plain(domain);
 	int n = snprintf(buffer, size, "%s\1%s\1%s", name, domain, overload);
 	return n >= 0 && (size_t)n < size
 		       ? buffer
@@ -103,7 +98,7 @@ pai_function *pai_model_function(const pai_model *m, const char *domain, const c
 	pai_function *f = pai_map_get(
 		m->called, function_key(m->arena, domain, name, overload, buffer, sizeof buffer));
 	bool right = f && strcmp(f->name, name) == 0 && strcmp(f->overload, overload) == 0 &&
-		     strcmp(plain_domain(f->domain), plain_domain(domain)) == 0;
+		     strcmp(pai_domain_plain(f->domain), pai_domain_plain(domain)) == 0;
 	return right ? f : NULL;
 }
 
@@ -152,7 +147,7 @@ pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_ty
 	n->graph = g;
 	n->id = g->model->next_node_id++;
 	n->op_type = pai_arena_strdup(a, op_type);
-	n->domain = pai_arena_strdup(a, plain_domain(domain));
+	n->domain = pai_arena_strdup(a, pai_domain_plain(domain));
 	n->overload = n->name = "";
 	n->n_in = n_in;
 	n->n_out = n_out;
@@ -302,7 +297,7 @@ int pai_node_floats(const pai_node *n, const char *name, const float **out)
 
 bool pai_node_is_in(const pai_node *n, const char *domain, const char *op_type)
 {
-	return strcmp(n->op_type, op_type) == 0 && strcmp(n->domain, plain_domain(domain)) == 0;
+	return strcmp(n->op_type, op_type) == 0 && strcmp(n->domain, pai_domain_plain(domain)) == 0;
 }
 
 bool pai_node_is(const pai_node *n, const char *op_type)

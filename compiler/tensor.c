@@ -89,6 +89,14 @@ static bool equal_strings(const pai_tensor *a, const pai_tensor *b)
 	return true;
 }
 
+const char *pai_tensor_text(pai_arena *a, const pai_tensor *t)
+{
+	const char *s = pai_dtype_get((int)t->dtype)->text;
+	for (int i = 0; i < t->rank; i++)
+		s = pai_arena_printf(a, "%s%s%lld", s, i ? "," : "[", (long long)t->dims[i]);
+	return t->rank ? pai_arena_printf(a, "%s]", s) : s;
+}
+
 bool pai_tensor_equal(const pai_tensor *a, const pai_tensor *b)
 {
 	if (a->dtype != b->dtype || a->rank != b->rank || a->nbytes != b->nbytes)

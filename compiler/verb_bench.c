@@ -56,18 +56,18 @@ static int by_value(const void *a, const void *b)
 /* Rounds of about 10 ms each, until the time is up. */
 static pai_status measure(job *j, subject *s, figures *f)
 {
-	double start = cli_now();
+	double start = pai_now();
 	for (int i = 0; i < 3; i++)
 		PAI_TRY(once(s));
-	double each = (cli_now() - start) / 3;
+	double each = (pai_now() - start) / 3;
 	int64_t inner = (int64_t)(0.01 / (each > 1e-7 ? each : 1e-7)) + 1, n = 0;
 	double *wall = PAI_NEWS(j->c->arena, double, j->rounds);
 	f->cpu_ms = INFINITY;
-	for (start = cli_now(); n < j->rounds && (n < 3 || cli_now() - start < j->seconds); n++) {
-		double w = cli_now(), cpu = cpu_now();
+	for (start = pai_now(); n < j->rounds && (n < 3 || pai_now() - start < j->seconds); n++) {
+		double w = pai_now(), cpu = cpu_now();
 		for (int64_t i = 0; i < inner; i++)
 			PAI_TRY(once(s));
-		wall[n] = (cli_now() - w) / (double)inner * 1e3;
+		wall[n] = (pai_now() - w) / (double)inner * 1e3;
 		f->cpu_ms = fmin(f->cpu_ms, (cpu_now() - cpu) / (double)inner * 1e3);
 	}
 	qsort(wall, (size_t)n, sizeof *wall, by_value);
@@ -142,12 +142,12 @@ static pai_status time_batch(job *j, int64_t batch, figures *f)
 {
 	pai_model *m;
 	subject s = {0};
-	double start = cli_now();
+	double start = pai_now();
 	PAI_TRY(cli_model(j->c, j->path, &m));
 	pai_status st = batch ? set_batch(j, m, batch) : PAI_OK;
 	if (st == PAI_OK)
 		st = prepare(j, m, &s);
-	f->load_ms = (cli_now() - start) * 1e3;
+	f->load_ms = (pai_now() - start) * 1e3;
 	if (st == PAI_OK)
 		st = measure(j, &s, f);
 	const pai_plan *p = s.session ? pai_session_plan(s.session) : s.plan;

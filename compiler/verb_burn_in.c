@@ -10,47 +10,26 @@
 #include <string.h>
 
 typedef struct job {
-	const char *in, *out, *select, *target;
+	const char *in, *out, *select;
+	const pai_target *target; /* NULL: none */
 	bool stochastic, keep_activations;
 	cli_check check;
 	pai_pipeline_report report;
 } job;
-
-/* What takes standard operators in float as they are. */
-static const char *const targets[] = {"onnxruntime", "generic", NULL};
-
-static const char *next_target(const void *payload, int i)
-{
-	(void)payload;
-	return targets[i];
-}
-
-static pai_status check_target(cli *c, const char *name)
-{
-	for (int i = 0; targets[i]; i++)
-		if (strcmp(name, targets[i]) == 0)
-			return PAI_OK;
-	const char *near = pai_nearest(name, next_target, NULL);
-	return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(),
-			"no target is named \"%s\"%s%s%s; known: onnxruntime, generic",
-			pai_escape(c->arena, name), near ? "; did you mean " : "", near ? near : "",
-			near ? "?" : "");
-}
 
 static pai_status take_options(cli *c, job *j)
 {
 	j->in = c->args[0];
 	j->out = cli_get(c, "o");
 	j->select = cli_get(c, "select");
-	j->target = cli_get(c, "target");
 	j->stochastic = cli_has(c, "allow-stochastic");
 	j->keep_activations = cli_has(c, "keep-activations");
 	j->check = (cli_check){.sets = 3, .rtol = 1e-5, .atol = 1e-6};
 	if (!j->out)
 		return pai_fail(c->ctx, PAI_E_missing_argument, pai_at_nothing(),
 				"burn-in needs -o FILE");
-	if (j->target)
-		PAI_TRY(check_target(c, j->target));
+	if (cli_get(c, "target"))
+		PAI_TRY(pai_target_find(c->ctx, cli_get(c, "target"), &j->target));
 	c->quiet |= strcmp(j->out, "-") == 0;
 	return cli_check_options(c, &j->check);
 }
@@ -83,16 +62,21 @@ static pai_status count_left(void *payload, pai_graph *g)
 }
 
 /* Factors of learning rates mean something to training alone. */
-static pai_status drop_rates(void *payload, pai_graph *g)
+static pai_status drop_rates_of(void *payload, pai_graph *g)
 {
-	int kept = 0;
-	(void)payload;
+	pai_patch *p = pai_patch_new(g);
+	pai_applied *applied = payload;
+	pai_patch_begin(p, NULL, "factors of learning rates");
 	for (int i = 0; i < g->props.n; i++)
-		if (strncmp(g->props.at[i].key, "pai.lr.", 7) != 0)
-			g->props.at[kept++] = g->props.at[i];
-	g->model->epoch += kept != g->props.n;
-	g->props.n = kept;
-	return PAI_OK;
+		if (strncmp(g->props.at[i].key, "pai.lr.", 7) == 0)
+			pai_patch_graph_prop(p, g->props.at[i].key, NULL);
+	return pai_patch_apply(p, -1, applied);
+}
+
+static pai_status drop_rates(pai_model *m)
+{
+	pai_applied applied;
+	return pai_graph_walk(m->graph, drop_rates_of, &applied);
 }
 
 static pai_status prove(cli *c, job *j, const pai_model *original, const pai_model *m)
@@ -103,14 +87,7 @@ static pai_status prove(cli *c, job *j, const pai_model *original, const pai_mod
 		cli_print(c, "not compared: random transforms were folded\n");
 		return PAI_OK;
 	}
-	pai_status status = cli_check_run(c, original, m, &j->check);
-	if (status != PAI_OK) {
-		pai_note(c->ctx, pai_at_nothing(),
-			 "the result could not be compared with the original, so nothing was "
-			 "written; --check=0 writes it without proof");
-		return status;
-	}
-	return cli_check_gate(c, &j->check, j->in);
+	return cli_check_prove(c, original, m, &j->check, j->in);
 }
 
 static void summary(cli *c, const job *j, int remaining)
@@ -140,8 +117,10 @@ static pai_status burn_in(cli *c, job *j, pai_model *m, const pai_model *origina
 	if (l.n && j->target)
 		return pai_fail(c->ctx, PAI_E_transform_left, pai_at_node(l.first),
 				"target %s takes standard operators only, and this one is left",
-				j->target);
-	PAI_TRY(pai_graph_walk(m->graph, drop_rates, NULL));
+				j->target->name);
+	if (j->target)
+		PAI_TRY(pai_target_check(m, j->target));
+	PAI_TRY(drop_rates(m));
 	PAI_TRY(prove(c, j, original, m));
 	PAI_TRY(pai_model_write(m, j->out, NULL));
 	summary(c, j, l.n);
@@ -164,7 +143,7 @@ static pai_status run(cli *c)
 
 static const cli_option options[] = {
 	{"select", "GLOB", "fold into these parameters only"},
-	{"target", "NAME", "refuse what this runtime cannot take: onnxruntime, generic"},
+	{"target", "NAME", "refuse what this runtime cannot take; see --list-targets"},
 	{"keep-activations", NULL, "leave transforms of computed tensors as they are"},
 	{"allow-stochastic", NULL, "fold one draw of random transforms"},
 	CLI_CHECK_OPTIONS,

@@ -6,14 +6,6 @@
 #include "compiler/cli.h"
 #include <string.h>
 
-/* model.onnx -> model.onnxtxt and back */
-static const char *default_output(cli *c, const char *in, bool text)
-{
-	const char *base = strrchr(in, '/'), *dot = strrchr(base ? base : in, '.');
-	size_t n = dot ? (size_t)(dot - in) : strlen(in);
-	return pai_arena_printf(c->arena, "%.*s%s", (int)n, in, text ? ".onnxtxt" : ".onnx");
-}
-
 static void take_external(cli *c, pai_write_options *o)
 {
 	const char *value = cli_get(c, "external");
@@ -50,7 +42,7 @@ static pai_status convert(cli *c, pai_model *m)
 		return pai_fail(c->ctx, PAI_E_missing_argument, pai_at_nothing(),
 				"a model from standard input needs -o FILE");
 	if (!out)
-		out = default_output(c, c->args[0], cli_has(c, "text") || !m->text);
+		out = cli_output_beside(c, c->args[0], "", cli_has(c, "text") || !m->text);
 	if (cli_has(c, "inline"))
 		PAI_TRY(apply(c, m, "inline-functions"));
 	return pai_model_write(m, out, &o);

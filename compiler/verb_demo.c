@@ -194,7 +194,7 @@ static pai_status train_phases(demo *d, row *r, pai_model *m, const phase *phase
 /* Reads `in`, applies `passes`, trains (either may be NULL), writes the row's file. */
 static pai_status stage(demo *d, row *r, const char *in, const char *passes, const phase *phases)
 {
-	double start = cli_now();
+	double start = pai_now();
 	pai_model *m;
 	PAI_TRY(cli_model(d->c, in, &m));
 	pai_status status = passes ? apply_passes(d, m, passes) : PAI_OK;
@@ -203,7 +203,7 @@ static pai_status stage(demo *d, row *r, const char *in, const char *passes, con
 	cli_progress_end(d->c);
 	if (status == PAI_OK)
 		status = pai_model_write(m, r->file, NULL);
-	r->seconds = cli_now() - start;
+	r->seconds = pai_now() - start;
 	if (status == PAI_OK)
 		status = measure(d, r, m);
 	if (status == PAI_OK && phases)
@@ -217,14 +217,14 @@ static pai_status rerun(demo *d, row *r, pai_backend backend)
 {
 	pai_train_options o;
 	pai_model *m;
-	double start = cli_now(), loss;
+	double start = pai_now(), loss;
 	PAI_TRY(train_options(d, 0, 0, NULL, &o));
 	o.session.backend = backend;
 	PAI_TRY(cli_model(d->c, r->file, &m));
 	pai_status status = pai_evaluate(d->c->ctx, m, &o, d->test, &loss, &r->accuracy);
 	if (status == PAI_OK)
 		status = measure(d, r, m);
-	r->seconds = cli_now() - start;
+	r->seconds = pai_now() - start;
 	pai_model_free(m);
 	return status;
 }
@@ -321,13 +321,13 @@ static pai_status run_all(demo *d)
 	PAI_TRY(draw(d, plot));
 	print_table(d);
 	cli_print(d->c, "plot: %s\nall of it took %s\n", plot,
-		  cli_duration(d->c, cli_now() - d->start));
+		  cli_duration(d->c, pai_now() - d->start));
 	return PAI_OK;
 }
 
 static pai_status run(cli *c)
 {
-	demo d = {.c = c, .start = cli_now()};
+	demo d = {.c = c, .start = pai_now()};
 	const char *data = cli_get(c, "data"), *wanted = cli_get(c, "o");
 	int which = 0;
 	PAI_TRY(cli_choice(c, "net", "cnn|mlp", &which));

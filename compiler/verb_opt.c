@@ -9,17 +9,9 @@ typedef struct job {
 	pai_pipeline_options options;
 	pai_pipeline_report report;
 	cli_check check;
+	const pai_target *target; /* NULL: any */
 	bool dry_run;
 } job;
-
-/* model.onnx -> model.opt.onnx */
-static const char *default_output(cli *c, const char *in)
-{
-	const char *base = strrchr(in, '/'), *dot = strrchr(base ? base : in, '.');
-	size_t n = dot ? (size_t)(dot - in) : strlen(in);
-	bool text = dot && strcmp(dot, ".onnxtxt") == 0;
-	return pai_arena_printf(c->arena, "%.*s.opt%s", (int)n, in, text ? ".onnxtxt" : ".onnx");
-}
 
 /* all|changed|diff, or the name of the only pass to show. */
 static pai_status print_when(cli *c, const char *option, job *j, pai_print_when *out)
@@ -62,11 +54,13 @@ static pai_status take_options(cli *c, job *j)
 	j->options.no_verify_each = cli_has(c, "no-verify-each");
 	PAI_TRY(print_when(c, "print-before", j, &j->options.print_before));
 	PAI_TRY(print_when(c, "print-after", j, &j->options.print_after));
+	if (cli_get(c, "target"))
+		PAI_TRY(pai_target_find(c->ctx, cli_get(c, "target"), &j->target));
 	j->out = cli_get(c, "o");
 	if (!j->out && strcmp(j->in, "-") == 0)
 		j->out = "-";
 	if (!j->out)
-		j->out = default_output(c, j->in);
+		j->out = cli_output_beside(c, j->in, ".opt", cli_is_text(j->in));
 	c->quiet |= strcmp(j->out, "-") == 0;
 	return PAI_OK;
 }
@@ -162,28 +156,23 @@ static pai_status prove(cli *c, job *j, const pai_model *original, const pai_mod
 		cli_print(c, "not compared: a pass is meant to change the outputs\n");
 		return PAI_OK;
 	}
-	pai_status status = cli_check_run(c, original, m, &j->check);
-	if (status != PAI_OK) {
-		pai_note(c->ctx, pai_at_nothing(),
-			 "the result could not be compared with the original, so nothing was "
-			 "written; --check=0 writes it without proof");
-		return status;
-	}
-	return cli_check_gate(c, &j->check, j->in);
+	return cli_check_prove(c, original, m, &j->check, j->in);
 }
 
 static pai_status rewrite(cli *c, job *j, pai_model *m, const pai_model *original)
 {
-	double start = cli_now();
+	double start = pai_now();
 	pai_status status = pai_pipeline_run(m, &j->pipeline, &j->options, c->arena, &j->report);
 	show_passes(c, j);
 	if (status == PAI_INTERNAL)
 		keep_reproducer(c, j);
 	PAI_TRY(status);
+	if (j->target)
+		PAI_TRY(pai_target_check(m, j->target));
 	PAI_TRY(prove(c, j, original, m));
 	if (!j->dry_run)
 		PAI_TRY(pai_model_write(m, j->out, NULL));
-	summary(c, j, cli_now() - start);
+	summary(c, j, pai_now() - start);
 	return PAI_OK;
 }
 
@@ -203,6 +192,7 @@ static pai_status run(cli *c)
 
 static const cli_option options[] = {
 	{"passes", "PIPELINE", "name{key=value,...},... (default: clean-up; empty: none)"},
+	{"target", "NAME", "refuse what this runtime cannot take; see --list-targets"},
 	CLI_CHECK_OPTIONS,
 	{"print-before", "=all|PASS", "show the model before passes"},
 	{"print-after", "=all|changed|diff|PASS", "show the model after passes"},

@@ -15,14 +15,6 @@ static pai_status read_inputs(cli *c, const pai_model *m, const pai_tensor ***ou
 	return pai_match_inputs(c->ctx, c->arena, m, file, n, given, out);
 }
 
-static const char *shape_text(cli *c, const pai_tensor *t)
-{
-	const char *s = pai_dtype_get(t->dtype)->text;
-	for (int i = 0; i < t->rank; i++)
-		s = pai_arena_printf(c->arena, "%s%s%lld", s, i ? "," : "[", (long long)t->dims[i]);
-	return t->rank ? pai_arena_printf(c->arena, "%s]", s) : s;
-}
-
 /* "logits float[1,10]  mean 0.1  min -3  max 4" */
 static void print_output(cli *c, const char *name, const pai_tensor *t)
 {
@@ -30,7 +22,7 @@ static void print_output(cli *c, const char *name, const pai_tensor *t)
 	pai_dtype_kind kind = pai_dtype_get(t->dtype)->kind;
 	double low = INFINITY, high = -INFINITY, sum = 0;
 	if (n == 0 || kind == PAI_KIND_STRING || kind == PAI_KIND_COMPLEX) {
-		cli_print(c, "%s %s\n", pai_escape(c->arena, name), shape_text(c, t));
+		cli_print(c, "%s %s\n", pai_escape(c->arena, name), pai_tensor_text(c->arena, t));
 		return;
 	}
 	for (int64_t i = 0; i < n; i++) {
@@ -40,7 +32,7 @@ static void print_output(cli *c, const char *name, const pai_tensor *t)
 		high = fmax(high, v);
 	}
 	cli_print(c, "%s %s  mean %.6g  min %.6g  max %.6g\n", pai_escape(c->arena, name),
-		  shape_text(c, t), sum / (double)n, low, high);
+		  pai_tensor_text(c->arena, t), sum / (double)n, low, high);
 }
 
 static void print_profile(cli *c, const pai_plan *p)
@@ -89,9 +81,9 @@ static pai_status execute(cli *c, const pai_model *m, pai_plan *p, const pai_ten
 	const pai_tensor **out = PAI_NEWS(c->arena, const pai_tensor *, m->graph->outputs.n + 1);
 	double best = INFINITY, total = 0;
 	for (int64_t i = 0; i < repeat; i++) {
-		double start = cli_now();
+		double start = pai_now();
 		PAI_TRY(pai_plan_run(p, in, out));
-		double seconds = cli_now() - start;
+		double seconds = pai_now() - start;
 		best = fmin(best, seconds);
 		total += seconds;
 	}

@@ -17,6 +17,18 @@ static const char *loss_name(const void *payload, int i)
 	return pai_loss_get(i) ? pai_loss_get(i)->name : NULL;
 }
 
+static const char *schedule_name(const void *payload, int i)
+{
+	(void)payload;
+	return pai_schedule_get(i) ? pai_schedule_get(i)->name : NULL;
+}
+
+static const char *metric_name(const void *payload, int i)
+{
+	(void)payload;
+	return pai_metric_get(i) ? pai_metric_get(i)->name : NULL;
+}
+
 static const char *optimizer_name(const void *payload, int i)
 {
 	(void)payload;
@@ -68,6 +80,30 @@ static pai_status take_optimizer(cli *c, pai_session_options *s)
 	return pai_item_check(c->ctx, item, s->optimizer->options);
 }
 
+static pai_status take_schedule(cli *c, pai_train_options *o)
+{
+	pai_item *item;
+	const char *text = cli_get(c, "schedule");
+	PAI_TRY(one_item(c, "schedule", text ? text : "constant", &item));
+	o->schedule = pai_schedule_find(item->name);
+	o->schedule_settings = item;
+	if (!o->schedule)
+		return unknown(c, "schedule", item->name, schedule_name);
+	return pai_item_check(c->ctx, item, o->schedule->options);
+}
+
+static pai_status take_metric(cli *c, pai_train_options *o)
+{
+	const char *name = cli_get(c, "metric");
+	if (!name)
+		return PAI_OK;
+	if (!cli_get(c, "val"))
+		return pai_fail(c->ctx, PAI_E_missing_argument, pai_at_nothing(),
+				"--metric is measured on --val=FILE");
+	o->metric = pai_metric_find(name);
+	return o->metric ? PAI_OK : unknown(c, "metric", name, metric_name);
+}
+
 /* --passes, then --dendrites, then --transforms, as one pipeline; empty when none is given. */
 static pai_status take_rewrites(cli *c, job *j)
 {
@@ -84,15 +120,6 @@ static pai_status take_rewrites(cli *c, job *j)
 					pai_items_print(c->arena, &item, 1));
 	}
 	return pai_pipeline_parse(c->ctx, c->arena, text, &j->pipeline);
-}
-
-/* model.onnx -> model.trained.onnx */
-static const char *default_output(cli *c, const char *in)
-{
-	const char *base = strrchr(in, '/'), *dot = strrchr(base ? base : in, '.');
-	int n = dot ? (int)(dot - in) : (int)strlen(in);
-	bool text = dot && strcmp(dot, ".onnxtxt") == 0;
-	return pai_arena_printf(c->arena, "%.*s.trained%s", n, in, text ? ".onnxtxt" : ".onnx");
 }
 
 static pai_status take_numbers(cli *c, pai_train_options *o)
@@ -119,6 +146,8 @@ static pai_status take_options(cli *c, job *j)
 				"train needs --data=FILE");
 	PAI_TRY(take_loss(c, s));
 	PAI_TRY(take_optimizer(c, s));
+	PAI_TRY(take_schedule(c, &j->o));
+	PAI_TRY(take_metric(c, &j->o));
 	PAI_TRY(take_numbers(c, &j->o));
 	PAI_TRY(take_rewrites(c, j));
 	PAI_TRY(cli_backend(c, &s->backend));
@@ -129,7 +158,8 @@ static pai_status take_options(cli *c, job *j)
 	j->o.run_dir = cli_get(c, "run-dir");
 	j->o.log_steps = cli_get(c, "log-steps");
 	j->in = c->args[0];
-	j->out = cli_get(c, "o") ? cli_get(c, "o") : default_output(c, j->in);
+	j->out = cli_get(c, "o") ? cli_get(c, "o")
+				 : cli_output_beside(c, j->in, ".trained", cli_is_text(j->in));
 	c->quiet |= strcmp(j->out, "-") == 0;
 	return PAI_OK;
 }
@@ -191,6 +221,10 @@ static void report(cli *c, const job *j)
 	add_number(t, "val_loss", j->result.val_loss);
 	add_number(t, "val_accuracy", j->result.val_accuracy);
 	add_number(t, "best_accuracy", j->result.best_accuracy);
+	cJSON_AddStringToObject(t, "schedule",
+				pai_items_print(c->arena, j->o.schedule_settings, 1));
+	cJSON_AddStringToObject(t, "metric", j->result.metric ? j->result.metric->name : "");
+	add_number(t, "best", j->result.best);
 	add_number(t, "seconds", j->result.seconds);
 }
 
@@ -250,6 +284,11 @@ static const cli_option options[] = {
 	{"output-name", "NAME", "output the loss is taken of, where there are several"},
 	{"loss", "LOSS", "name{key=value,...} (default: by the labels); see --list-losses"},
 	{"optimizer", "OPT", "name{key=value,...} (default: adam); see --list-optimizers"},
+	{"schedule", "SCHEDULE",
+	 "of the learning rate: name{key=value,...} (default: constant); see --list-schedules"},
+	{"metric", "NAME",
+	 "score on --val that chooses best.onnx (default: accuracy, else loss); see "
+	 "--list-metrics"},
 	{"epochs", "N", "passes over the data (default 10)"},
 	{"steps", "N", "batches at most"},
 	{"batch-size", "N", "samples in a step (default 32)"},
@@ -272,6 +311,8 @@ const cli_verb cli_verb_train = {
 	.examples = "  pai-opt train model.onnx --data=train.npz --val=val.npz -o trained.onnx\n"
 		    "  pai-opt train model.onnx --data=images.idx3.gz,labels.idx1.gz:50000 \\\n"
 		    "      --optimizer='sgd{lr=0.05,momentum=0.9}' --epochs=5 --run-dir=run1\n"
+		    "  pai-opt train model.onnx --data=d.npz --optimizer='adam{lr=1e-3}' \\\n"
+		    "      --schedule='cosine{warmup=100}' --dendrites=auto\n"
 		    "  pai-opt train model.onnx --data=d.npz "
 		    "--transforms='weights:int_quant{n_bits=4}'\n",
 	.options = options,

@@ -175,14 +175,6 @@ static bool same_element(const tolerance *tol, const pai_tensor *got, const pai_
 	return pai_tensor_get_int(got, i) == pai_tensor_get_int(want, i);
 }
 
-static const char *shape_text(pai_arena *a, const pai_tensor *t)
-{
-	const char *s = pai_arena_printf(a, "%s[", pai_dtype_get(t->dtype)->text);
-	for (int i = 0; i < t->rank; i++)
-		s = pai_arena_printf(a, "%s%s%lld", s, i ? "," : "", (long long)t->dims[i]);
-	return pai_arena_printf(a, "%s]", s);
-}
-
 /* NULL when they agree, else what is wrong. */
 static const char *differ(suite *s, pai_arena *a, int k, const pai_tensor *got,
 			  const pai_tensor *want, result *r)
@@ -191,8 +183,8 @@ static const char *differ(suite *s, pai_arena *a, int k, const pai_tensor *got,
 	for (int i = 0; same && i < got->rank; i++)
 		same = got->dims[i] == want->dims[i];
 	if (!same)
-		return pai_arena_printf(a, "output %d is %s, expected %s", k, shape_text(a, got),
-					shape_text(a, want));
+		return pai_arena_printf(a, "output %d is %s, expected %s", k,
+					pai_tensor_text(a, got), pai_tensor_text(a, want));
 	int64_t wrong = 0, first = -1, n = pai_tensor_nelem(got);
 	for (int64_t i = 0; i < n; i++)
 		if (!same_element(&s->tol, got, want, i, r) && wrong++ == 0)
@@ -381,10 +373,10 @@ static pai_status run(cli *c)
 	}
 	if (cli_has(c, "json"))
 		s.json = cJSON_CreateArray();
-	double start = cli_now();
+	double start = pai_now();
 	for (int i = 0; i < s.folders.n; i++) {
 		result r = {.name = test_name(c->arena, s.folders.at[i])};
-		double seconds = cli_now() - start;
+		double seconds = pai_now() - start;
 		cli_progress(c, i, s.folders.n, i ? seconds / i * (s.folders.n - i) : 0, r.name);
 		run_test(&s, s.folders.at[i], &r);
 		judge(&s, &r);

@@ -25,24 +25,16 @@ static const pai_option options[] = {
 	{.name = NULL},
 };
 
-static uint64_t mix(uint64_t h, const void *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
-	return h ^ h >> 31;
-}
-
 /* Type, shape, and the bytes of both ends. */
 static uint64_t hash_tensor(pai_ctx *ctx, const pai_tensor *t)
 {
-	uint64_t h =
-		mix(0xcbf29ce484222325u ^ t->dtype, t->dims, sizeof *t->dims * (size_t)t->rank);
+	uint64_t h = pai_hash(PAI_HASH ^ t->dtype, t->dims, sizeof *t->dims * (size_t)t->rank);
 	if (t->dtype == PAI_STRING || !t->nbytes)
 		return h;
 	const size_t n = t->nbytes < SAMPLE ? t->nbytes : SAMPLE;
-	h = mix(mix(h, t->data, n), (const char *)t->data + t->nbytes - n, n);
+	h = pai_hash(pai_hash(h, t->data, n), (const char *)t->data + t->nbytes - n, n);
 	pai_file_drop(ctx, t->data, t->nbytes);
-	return h;
+	return h ^ h >> 31;
 }
 
 /* What training would move, see pai_session_options. */

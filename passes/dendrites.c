@@ -194,15 +194,6 @@ bool pai_layer_of(const pai_uses *uses, pai_node *n, pai_layer *out)
 
 /* ---- branches ---- */
 
-/* The same layer and index give the same numbers, whatever else is in the model. */
-static uint64_t stream_of(const char *name)
-{
-	uint64_t h = 0xcbf29ce484222325u; /* FNV-1a */
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-	return h;
-}
-
 static const char *parameter_name(const pai_branch *b, const char *part)
 {
 	const char *name =
@@ -236,7 +227,8 @@ pai_status pai_branch_parameter(pai_branch *b, const char *part, int rank, const
 	pai_tensor *t = pai_tensor_new(b->arena, b->dtype, rank, dims);
 	if (!t)
 		return no_memory(b);
-	pai_random r = pai_random_new(b->ctx->seed, stream_of(name), 0);
+	/* The same layer and index give the same numbers, whatever else is in the model. */
+	pai_random r = pai_random_new(b->ctx->seed, pai_hash(PAI_HASH, name, strlen(name)), 0);
 	int64_t n = pai_tensor_nelem(t);
 	for (int64_t i = 0; i < n; i++)
 		pai_tensor_set(t, i,

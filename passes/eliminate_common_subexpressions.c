@@ -21,22 +21,15 @@ static const pai_value *canonical(const table *t, const pai_graph *g, const pai_
 	return v;
 }
 
-static uint64_t mix(uint64_t h, const void *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		h = (h ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
-	return h;
-}
-
 static uint64_t hash_node(const table *t, const pai_node *n)
 {
-	uint64_t h = mix(0xcbf29ce484222325u, n->op_type, strlen(n->op_type));
+	uint64_t h = pai_hash(PAI_HASH, n->op_type, strlen(n->op_type));
 	for (int i = 0; i < n->n_in; i++) {
 		const pai_value *v = canonical(t, n->graph, n->in[i]);
 		int id = v ? v->id : -1;
-		h = mix(h, &id, sizeof id);
+		h = pai_hash(h, &id, sizeof id);
 	}
-	h = mix(h, &n->n_attrs, sizeof n->n_attrs);
+	h = pai_hash(h, &n->n_attrs, sizeof n->n_attrs);
 	return h ^ h >> 29;
 }
 

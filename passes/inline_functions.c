@@ -19,13 +19,6 @@ static const pai_option options[] = {
 	{.name = NULL},
 };
 
-static const pai_function *called(const pai_node *n, bool transforms)
-{
-	if (n->op && !(transforms && pai_transform_of(n)))
-		return NULL;
-	return pai_model_function(n->graph->model, n->domain, n->op_type, n->overload);
-}
-
 typedef struct opset_check {
 	const pai_graph *main;
 	bool differs;
@@ -51,33 +44,36 @@ static void import_domains(pai_model *m, const pai_function *f)
 			pai_model_import(m, f->opsets[i].domain, f->opsets[i].version);
 }
 
+static const pai_function *called(void *payload, const pai_node *n)
+{
+	pai_pass_run *r = payload;
+	if (n->op && !(pai_item_bool(r->item, options, "transforms") && pai_transform_of(n)))
+		return NULL;
+	pai_model *m = n->graph->model;
+	const pai_function *f = pai_model_function(m, n->domain, n->op_type, n->overload);
+	opset_check c = {.main = m->graph};
+	if (f)
+		(void)pai_graph_walk(f->graph, check_opset, &c);
+	r->counts[OPSET] += c.differs && r->round == 0;
+	return c.differs ? NULL : f;
+}
+
+static void inlined(void *payload, const pai_node *call, const pai_function *f,
+		    pai_value *const *results)
+{
+	pai_pass_run *r = payload;
+	(void)results;
+	import_domains(call->graph->model, f);
+	r->counts[INLINED]++;
+}
+
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
-	bool transforms = pai_item_bool(r->item, options, "transforms");
+	const pai_inliner how = {called, inlined, r};
 	if ((uint64_t)r->round > r->ctx->limits.function_depth)
 		return pai_fail(r->ctx, PAI_E_limit, pai_at_nothing(),
 				"function_depth: functions call each other too deeply");
-	uint64_t nodes = (uint64_t)g->nodes.n; /* with the bodies */
-	for (int i = 0; i < g->nodes.n; i++) {
-		pai_node *n = g->nodes.at[i];
-		const pai_function *f = called(n, transforms);
-		if (!f)
-			continue;
-		opset_check c = {.main = g->model->graph};
-		(void)pai_graph_walk(f->graph, check_opset, &c);
-		if (c.differs) {
-			r->counts[OPSET] += r->round == 0;
-			continue;
-		}
-		nodes += (uint64_t)f->graph->nodes.n;
-		if (nodes > r->ctx->limits.nodes)
-			return pai_fail(r->ctx, PAI_E_limit, pai_at_node(n),
-					"nodes: the bodies of functions make the model too large");
-		import_domains(g->model, f);
-		pai_inline_call(out, r->scratch, n, f);
-		r->counts[INLINED]++;
-	}
-	return PAI_OK;
+	return pai_inline_graph(out, r->scratch, g, &how);
 }
 
 typedef struct callers { /* of one function */

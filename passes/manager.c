@@ -8,7 +8,6 @@
 #include "passes/manager.h"
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct manager {
 	pai_model *m;
@@ -18,13 +17,6 @@ typedef struct manager {
 	int left;          /* rewrites still allowed; -1: no end */
 	uint64_t inferred; /* epoch of the last inference, plus 1 */
 } manager;
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static pai_status count_graph(void *payload, pai_graph *g)
 {
@@ -187,9 +179,9 @@ static pai_status run_item(manager *mg, const pai_pipeline *pl, int i, pai_arena
 			  .item = &pl->items[i],
 			  .pass = pass,
 			  .counts = p->counts};
-	double start = now();
+	double start = pai_now();
 	pai_status status = run_pass(mg, &r, p);
-	p->seconds = now() - start;
+	p->seconds = pai_now() - start;
 	count_model(mg->m, &p->nodes_after, &p->inits_after, &p->bytes_after);
 	mg->report->rewrites += p->rewrites;
 	if (p->rewrites && pass->exactness > mg->report->exactness)

@@ -106,6 +106,20 @@ PAI_API PAI_MUST_USE pai_status pai_pipeline_run(pai_model *m, const pai_pipelin
 PAI_API PAI_MUST_USE pai_status pai_reproducer_write(pai_ctx *ctx, const char *path,
 						     const char *command, const pai_model *m);
 
+/* ---- targets.def, target.c: runtimes that a model is meant for ---- */
+
+typedef struct pai_target {
+	const char *name, *summary;
+	int ir, opset, random_opset; /* newest; random_opset -1: nothing random runs */
+	bool functions;              /* model-local functions run */
+	const char *domains;         /* other than ai.onnx, with spaces between */
+} pai_target;
+PAI_API const pai_target *pai_target_get(int i); /* NULL at the end */
+PAI_API PAI_MUST_USE pai_status pai_target_find(pai_ctx *ctx, const char *name,
+						const pai_target **out);
+/* LIMIT, with the first node that the target does not take, and why. */
+PAI_API PAI_MUST_USE pai_status pai_target_check(pai_model *m, const pai_target *t);
+
 /* ---- role.c ---- */
 
 bool pai_has_role(const pai_node *n); /* metadata of ours: part of a dendrite, a transform's rule */

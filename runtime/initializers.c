@@ -85,15 +85,6 @@ static void fans(const pai_value *v, double *in, double *out)
 	}
 }
 
-/* FNV-1a: each tensor has a stream of its own that does not depend on its place in the file. */
-static uint64_t stream_of(const char *name)
-{
-	uint64_t h = 0xcbf29ce484222325u;
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 0x100000001b3u;
-	return h;
-}
-
 static pai_status fill(pai_ctx *ctx, const pai_value *v, const char *how)
 {
 	const initializer *row = find(how);
@@ -110,7 +101,7 @@ static pai_status fill(pai_ctx *ctx, const pai_value *v, const char *how)
 	double spread = row->in * in + row->out * out_fan;
 	float deviation = spread > 0 ? (float)sqrt(row->numerator / spread) : 0;
 	float bound = deviation * sqrtf(3);
-	pai_random r = pai_random_new(ctx->seed, stream_of(v->name), 0);
+	pai_random r = pai_random_new(ctx->seed, pai_hash(PAI_HASH, v->name, strlen(v->name)), 0);
 	for (int64_t i = 0; i < n; i++) {
 		if (row->numerator == 0)
 			out[i] = row->constant;

@@ -9,12 +9,6 @@
 #include "runtime/runtime.h"
 #include <string.h>
 
-static const pai_function *called(const pai_node *n)
-{
-	return n->op ? NULL
-		     : pai_model_function(n->graph->model, n->domain, n->op_type, n->overload);
-}
-
 static bool has_subgraphs(const pai_function *f)
 {
 	for (int i = 0; i < f->graph->nodes.n; i++) {
@@ -196,34 +190,59 @@ pai_value **pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, co
 	return results;
 }
 
-/* Whoever holds an output of the call holds what replaces it. */
-static void keep_track(const pai_node *call, pai_value *const *results, int n, pai_value **held)
+pai_status pai_inline_graph(pai_patch *p, pai_arena *scratch, const pai_graph *g,
+			    const pai_inliner *how)
 {
-	for (int i = 0; i < n; i++)
+	const pai_ctx *ctx = g->model->ctx;
+	uint64_t nodes = (uint64_t)g->nodes.n; /* with the bodies */
+	for (int i = 0; i < g->nodes.n; i++) {
+		pai_node *n = g->nodes.at[i];
+		const pai_function *f = how->called(how->payload, n);
+		if (!f)
+			continue;
+		nodes += (uint64_t)f->graph->nodes.n;
+		if (nodes > ctx->limits.nodes)
+			return pai_fail(g->model->ctx, PAI_E_limit, pai_at_node(n),
+					"nodes: the bodies of functions make the model too large");
+		how->done(how->payload, n, f, pai_inline_call(p, scratch, n, f));
+	}
+	return PAI_OK;
+}
+
+typedef struct holder { /* of values, for a caller that inlines all calls of the main graph */
+	int n;
+	pai_value **held;
+} holder;
+
+static const pai_function *differentiable_call(void *payload, const pai_node *n)
+{
+	(void)payload;
+	const pai_function *f =
+		n->op ? NULL
+		      : pai_model_function(n->graph->model, n->domain, n->op_type, n->overload);
+	return f && !has_subgraphs(f) ? f : NULL;
+}
+
+/* Whoever holds an output of the call holds what replaces it. */
+static void keep_track(void *payload, const pai_node *call, const pai_function *f,
+		       pai_value *const *results)
+{
+	const holder *h = payload;
+	(void)f;
+	for (int i = 0; i < h->n; i++)
 		for (int k = 0; k < call->n_out; k++)
-			if (held[i] && held[i] == call->out[k] && results[k]) {
-				held[i] = results[k];
+			if (h->held[i] && h->held[i] == call->out[k] && results[k]) {
+				h->held[i] = results[k];
 				break;
 			}
 }
 
-static pai_status inline_round(pai_model *m, pai_arena *scratch, int n_held, pai_value **held,
-			       int *applied)
+static pai_status inline_round(pai_model *m, pai_arena *scratch, holder *h, int *applied)
 {
 	pai_patch *p = pai_patch_new(m->graph);
-	uint64_t nodes = (uint64_t)m->graph->nodes.n; /* with the bodies */
-	for (int i = 0; i < m->graph->nodes.n; i++) {
-		pai_node *n = m->graph->nodes.at[i];
-		const pai_function *f = called(n);
-		if (!f || has_subgraphs(f))
-			continue;
-		nodes += (uint64_t)f->graph->nodes.n;
-		if (nodes > m->ctx->limits.nodes)
-			return pai_fail(m->ctx, PAI_E_limit, pai_at_node(n),
-					"nodes: the bodies of functions make the model too large");
-		keep_track(n, pai_inline_call(p, scratch, n, f), n_held, held);
-	}
+	const pai_inliner how = {differentiable_call, keep_track, h};
 	pai_applied done;
+	PAI_TRY(pai_inline_graph(p, scratch, m->graph, &how));
 	PAI_TRY(pai_patch_apply(p, -1, &done));
 	*applied = done.applied;
 	return PAI_OK;
@@ -231,10 +250,11 @@ static pai_status inline_round(pai_model *m, pai_arena *scratch, int n_held, pai
 
 pai_status pai_inline_calls(pai_model *m, int n_held, pai_value **held)
 {
+	holder h = {n_held, held};
 	for (uint64_t depth = 0;; depth++) {
 		pai_arena *scratch = pai_arena_new(m->ctx);
 		int applied = 0;
-		pai_status status = inline_round(m, scratch, n_held, held, &applied);
+		pai_status status = inline_round(m, scratch, &h, &applied);
 		pai_arena_free(scratch);
 		PAI_TRY(status);
 		if (!applied)

@@ -153,22 +153,6 @@ pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uin
 			"runs; give them with --dim NAME=N, or inputs with --input");
 }
 
-static const char *shape_text(pai_arena *a, const pai_tensor *t)
-{
-	const char *s = pai_dtype_get(t->dtype)->text;
-	for (int i = 0; i < t->rank; i++)
-		s = pai_arena_printf(a, "%s%s%" PRId64, s, i ? "," : "[", t->dims[i]);
-	return t->rank ? pai_arena_printf(a, "%s]", s) : s;
-}
-
-static const char *type_text(pai_ctx *ctx, pai_arena *a, const pai_type *t)
-{
-	const char *s = pai_dtype_get(t->dtype)->text;
-	for (int i = 0; i < t->rank; i++)
-		s = pai_arena_printf(a, "%s%s%s", s, i ? "," : "[", pai_dim_text(ctx, t->dims[i]));
-	return t->rank > 0 ? pai_arena_printf(a, "%s]", s) : s;
-}
-
 static bool fits(const pai_type *t, const pai_tensor *given)
 {
 	if (t->dtype && t->dtype != given->dtype)
@@ -205,8 +189,8 @@ pai_status pai_match_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, cons
 		if (!fits(&in[i]->type, matched[i]))
 			return pai_fail(ctx, PAI_E_bad_input, pai_at_file(file),
 					"array \"%s\" is %s, but the model's input is %s",
-					pai_escape(a, in[i]->name), shape_text(a, matched[i]),
-					type_text(ctx, a, &in[i]->type));
+					pai_escape(a, in[i]->name), pai_tensor_text(a, matched[i]),
+					pai_type_text(ctx, a, &in[i]->type));
 	}
 	*out = matched;
 	return PAI_OK;

@@ -255,7 +255,7 @@ static pai_dtype stored_as(pai_dtype dtype)
 	return PAI_UNDEFINED;
 }
 
-static const char *shape_text(pai_arena *a, const pai_tensor *t)
+static const char *tuple_text(pai_arena *a, const pai_tensor *t)
 {
 	const char *s = "(";
 	for (int i = 0; i < t->rank; i++)
@@ -278,7 +278,7 @@ pai_status pai_npy_print(pai_ctx *ctx, pai_arena *a, const char *file, const pai
 			descr = npy_types[i].descr;
 	const char *text =
 		pai_arena_printf(a, "{'descr': '%s', 'fortran_order': False, 'shape': %s, }", descr,
-				 shape_text(a, t));
+				 tuple_text(a, t));
 	/* Contents start at a multiple of 64, as numpy does it. */
 	size_t length = strlen(text) + 1, total = (10 + length + 63) / 64 * 64;
 	uint8_t *h = pai_arena_alloc(a, total);

@@ -2,7 +2,6 @@
 #include "runtime/fast/fast.h"
 #include <omp.h>
 #include <string.h>
-#include <time.h>
 
 void pai_plan_emit(pai_plan *p, pai_step step, pai_step_info info, int n_in, pai_slot *const *in,
 		   int n_out, pai_slot *const *out)
@@ -108,12 +107,6 @@ static bool fits(const pai_type *t, const pai_tensor *x)
 	return ok;
 }
 
-static const char *shape_text(pai_ctx *ctx, pai_arena *a, const pai_tensor *x)
-{
-	pai_type t = {PAI_TYPE_TENSOR, x->dtype, x->rank, x->dims, NULL};
-	return pai_type_text(ctx, a, &t);
-}
-
 /* What is given is what the model declares. */
 static pai_status check_inputs(pai_ctx *ctx, const pai_graph *g, int n, const pai_tensor *const *in)
 {
@@ -126,7 +119,7 @@ static pai_status check_inputs(pai_ctx *ctx, const pai_graph *g, int n, const pa
 			continue;
 		pai_arena *a = pai_arena_new(ctx);
 		pai_status st = pai_fail(ctx, PAI_E_bad_input, pai_at_value(v),
-					 "is %s where the model wants %s", shape_text(ctx, a, t),
+					 "is %s where the model wants %s", pai_tensor_text(a, t),
 					 pai_type_text(ctx, a, &v->type));
 		pai_arena_free(a);
 		return st;
@@ -151,19 +144,12 @@ void pai_plan_free(pai_plan *p)
 	pai_arena_free(p->arena);
 }
 
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static pai_status execute_timed(pai_plan *p)
 {
-	double t = now();
+	double t = pai_now();
 	for (int i = 0; i < p->steps.n; i++) {
 		PAI_TRY(p->steps.at[i].fn(p->steps.at[i].args, &p->run));
-		double end = now();
+		double end = pai_now();
 		p->info.at[i].seconds = end - t;
 		t = end;
 	}

@@ -79,6 +79,9 @@ static pai_status write_config(pai_run_folder *f, const pai_model *m, const pai_
 	add_text(c, "val", o->val ? o->val->path : NULL);
 	add_text(c, "loss", item_text(f, s->loss_settings, s->loss->name));
 	add_text(c, "optimizer", item_text(f, s->optimizer_settings, s->optimizer->name));
+	add_text(c, "schedule",
+		 item_text(f, o->schedule_settings, o->schedule ? o->schedule->name : "constant"));
+	add_text(c, "metric", o->metric ? o->metric->name : NULL);
 	add_text(c, "output", s->output);
 	add_text(c, "freeze", s->freeze);
 	add_text(c, "trainable", s->trainable);

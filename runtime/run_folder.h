@@ -8,7 +8,7 @@ typedef struct pai_epoch_row {
 	int epoch;
 	uint64_t steps; /* so far */
 	double train_loss, train_seconds, lr;
-	double val_loss, val_accuracy; /* NaN: not measured */
+	double val_loss, val_accuracy, val_chosen; /* NaN: not measured */
 } pai_epoch_row;
 
 /* steps.csv, epochs.csv and events.jsonl grow while the run goes on, so that a killed run leaves

@@ -241,6 +241,17 @@ PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *
 					     pai_value *const *upstream, int n_wrt,
 					     pai_value *const *wrt, pai_value **out);
 
+typedef struct pai_inliner { /* which calls go */
+	/* The function a node calls; NULL: it is no call, or stays. */
+	const pai_function *(*called)(void *payload, const pai_node *n);
+	/* What replaces the outputs of a call, see pai_inline_call. */
+	void (*done)(void *payload, const pai_node *call, const pai_function *f,
+		     pai_value *const *results);
+	void *payload;
+} pai_inliner;
+/* Proposes the bodies of all calls of one graph; LIMIT where they make it too large. */
+PAI_MUST_USE pai_status pai_inline_graph(pai_patch *p, pai_arena *scratch, const pai_graph *g,
+					 const pai_inliner *how);
 /* Replaces calls of model-local functions in the main graph by their bodies. An element of held[]
  * that is an output of a call becomes the value that replaces it. */
 PAI_MUST_USE pai_status pai_inline_calls(pai_model *m, int n_held, pai_value **held);
@@ -354,6 +365,51 @@ typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in op
 } pai_optimizer;
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */
 PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
+
+/* ---- schedules.def ---- */
+
+typedef struct pai_moment {   /* of a run, counted from the end of the warm-up */
+	uint64_t step, steps; /* step of steps: 0, 1, ... steps - 1 */
+	uint64_t epoch;       /* 0, 1, ... */
+} pai_moment;
+
+typedef struct pai_schedule { /* SCHEDULE(name) -> pai_schedule_<name>, in schedules/<name>.c */
+	const char *name, *summary;
+	const pai_option *options; /* numbers; first is PAI_WARMUP */
+	/* What the learning rate is multiplied by; settings: the options after the first. */
+	double (*factor)(const double *settings, const pai_moment *at);
+} pai_schedule;
+#define PAI_WARMUP                                                                  \
+	{                                                                           \
+		.name = "warmup", .type = PAI_OPT_INT, .def = "0", .max = 1e15,     \
+		.help = "steps in which the learning rate rises in a straight line" \
+	}
+PAI_API const pai_schedule *pai_schedule_get(int i); /* NULL at the end */
+PAI_API const pai_schedule *pai_schedule_find(const char *name);
+
+typedef struct pai_scheduling { /* a schedule over a run of so many steps */
+	const pai_schedule *schedule;
+	const double *settings;
+	uint64_t warmup, steps, steps_per_epoch;
+} pai_scheduling;
+pai_scheduling pai_scheduling_new(pai_arena *a, const pai_schedule *s, const pai_item *settings,
+				  uint64_t steps, uint64_t steps_per_epoch);
+double pai_scheduling_factor(const pai_scheduling *s, uint64_t step); /* step: 0, 1, ... */
+
+/* ---- metrics.def ---- */
+
+typedef struct pai_tally {
+	double sum, count; /* the score is their ratio; count 0: it does not apply */
+} pai_tally;
+
+typedef struct pai_metric { /* METRIC(name) -> pai_metric_<name>, in metrics/<name>.c */
+	const char *name, *summary;
+	bool higher_is_better, of_classes; /* of_classes: for losses with integer labels */
+	/* Adds a batch, whose mean loss is `loss`. */
+	void (*add)(pai_tally *t, const pai_tensor *output, const pai_tensor *labels, double loss);
+} pai_metric;
+PAI_API const pai_metric *pai_metric_get(int i); /* NULL at the end */
+PAI_API const pai_metric *pai_metric_find(const char *name);
 
 /* ---- initializers.c: contents of weights that a model leaves to us ---- */
 
@@ -511,6 +567,9 @@ typedef struct pai_train_options {
 	uint64_t steps;                /* at most; 0: by epochs */
 	int batch;                     /* 0: what the model fixes, else 32 */
 	bool shuffle, drop_last;
+	const pai_schedule *schedule;      /* NULL: constant */
+	const pai_item *schedule_settings; /* NULL: defaults */
+	const pai_metric *metric; /* what chooses the best model; NULL: accuracy, else loss */
 	const char *run_dir, *log_steps; /* NULL: none */
 	void (*progress)(void *payload, const pai_train_progress *p);
 	void *payload;
@@ -520,6 +579,8 @@ typedef struct pai_train_result {
 	int epochs;
 	uint64_t steps;
 	double loss, val_loss, val_accuracy, best_accuracy, seconds;
+	const pai_metric *metric; /* that chose the best model */
+	double best;              /* its value there; NaN: not measured */
 } pai_train_result;
 
 /* Trains the model in place (its weights), after pai_model_initialize. NUMERIC on a NaN loss: the

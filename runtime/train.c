@@ -8,7 +8,6 @@
 #include "runtime/run_folder.h"
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 enum { DEFAULT_BATCH = 32 };
 
@@ -25,16 +24,10 @@ typedef struct trainer {
 	uint64_t steps, steps_per_epoch, steps_in_all;
 	double start, epoch_start, loss_sum;
 	int64_t loss_samples;
-	double best; /* score so far; -INFINITY: none */
+	pai_scheduling schedule;
+	double lr; /* before the schedule */
 	pai_train_result result;
 } trainer;
-
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Fisher and Yates; stream 1 of the seed, epoch as its step. */
 static void shuffle(const trainer *t, int epoch)
@@ -62,7 +55,7 @@ static void report(const trainer *t, int epoch, float loss, const pai_epoch_row 
 		.epochs = t->epochs,
 		.step = t->steps,
 		.steps = t->steps_in_all,
-		.seconds = now() - t->start,
+		.seconds = pai_now() - t->start,
 		.loss = (double)loss,
 		.lr = (double)pai_session_lr(t->session),
 		.val_loss = NAN,
@@ -81,7 +74,9 @@ static void report(const trainer *t, int epoch, float loss, const pai_epoch_row 
 static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 {
 	float loss;
-	double began = now();
+	double began = pai_now();
+	pai_session_set_lr(t->session,
+			   (float)(t->lr * pai_scheduling_factor(&t->schedule, t->steps)));
 	pai_batch_fill(&t->data, t->order + from, n);
 	PAI_TRY(pai_session_step(t->session, (const pai_tensor *const *)t->data.inputs,
 				 t->data.labels, &loss));
@@ -89,65 +84,41 @@ static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 	t->loss_sum += (double)loss * n;
 	t->loss_samples += n;
 	pai_run_folder_step(&t->folder, t->steps, epoch, loss, (double)pai_session_lr(t->session),
-			    now() - began);
+			    pai_now() - began);
 	report(t, epoch, loss, NULL);
 	return PAI_OK;
 }
 
-/* Which class an output or a row of probabilities names: the first of the largest, over axis 1 of
- * [N, C, rest]. */
-static int64_t best_class(const float *at, int64_t classes, int64_t stride)
-{
-	int64_t best = 0;
-	for (int64_t c = 1; c < classes; c++)
-		if (at[c * stride] > at[best * stride])
-			best = c;
-	return best;
-}
-
-/* Counts predictions and those that are right; none where the targets are no classes. */
-static void count_right(const pai_tensor *y, const pai_tensor *labels, int64_t *right, int64_t *all)
-{
-	if (y->rank < 2 || y->dtype != PAI_FLOAT)
-		return;
-	int64_t classes = y->dims[1], rest = 1;
-	for (int i = 2; i < y->rank; i++)
-		rest *= y->dims[i];
-	const float *at = y->data, *soft = labels->dtype == PAI_FLOAT ? labels->data : NULL;
-	for (int64_t n = 0; n < y->dims[0]; n++)
-		for (int64_t r = 0; r < rest; r++) {
-			int64_t start = n * classes * rest + r;
-			int64_t want = soft ? best_class(soft + start, classes, rest)
-					    : pai_tensor_get_int(labels, n * rest + r);
-			*right += best_class(at + start, classes, rest) == want;
-			*all += 1;
-		}
-}
-
-typedef struct measure { /* sums over a data set */
-	double loss;
-	int64_t samples, right, predictions;
+typedef struct measure {          /* over a data set */
+	const pai_metric *metric; /* beside loss and accuracy; NULL: none */
 	bool classes;
+	pai_tally loss, accuracy, chosen;
 } measure;
+
+static void take(const pai_metric *metric, const measure *m, pai_tally *t, const pai_tensor *output,
+		 const pai_tensor *labels, double loss)
+{
+	if (metric && (m->classes || !metric->of_classes))
+		metric->add(t, output, labels, loss);
+}
 
 static void measure_batch(measure *m, const pai_tensor *output, const pai_tensor *labels, int n,
 			  float loss)
 {
-	m->loss += (double)loss * n;
-	m->samples += n;
-	if (m->classes)
-		count_right(output, labels, &m->right, &m->predictions);
+	m->loss.sum += (double)loss * n;
+	m->loss.count += n;
+	take(pai_metric_find("accuracy"), m, &m->accuracy, output, labels, (double)loss);
+	take(m->metric, m, &m->chosen, output, labels, (double)loss);
 }
 
-static void measure_end(const measure *m, double *loss, double *accuracy)
+static double tally(const pai_tally *t)
 {
-	*loss = m->loss / (double)m->samples;
-	*accuracy = m->predictions ? (double)m->right / (double)m->predictions : (double)NAN;
+	return t->count > 0 ? t->sum / t->count : (double)NAN;
 }
 
 static pai_status validate(trainer *t, pai_epoch_row *row)
 {
-	measure m = {.classes = t->o.session.loss->integer_labels};
+	measure m = {.metric = t->o.metric, .classes = t->o.session.loss->integer_labels};
 	for (int64_t from = 0; from < t->val.n; from += t->batch) {
 		int n = (int)(t->val.n - from < t->batch ? t->val.n - from : t->batch);
 		pai_batch_fill(&t->val, t->val_order + from, n);
@@ -157,17 +128,33 @@ static pai_status validate(trainer *t, pai_epoch_row *row)
 					     t->val.labels, &output, &loss));
 		measure_batch(&m, output, t->val.labels, n, loss);
 	}
-	measure_end(&m, &row->val_loss, &row->val_accuracy);
+	row->val_loss = tally(&m.loss);
+	row->val_accuracy = tally(&m.accuracy);
+	row->val_chosen = tally(&m.chosen);
 	return PAI_OK;
 }
 
-/* Higher is better: accuracy where there is one, else the loss, of validation where there is one.
- */
-static double score(const pai_epoch_row *row)
+/* What chooses the best model: the metric asked for, else accuracy where there is one, else the
+ * loss, of validation where there is one. */
+static double score_of(trainer *t, const pai_epoch_row *row)
 {
-	if (isfinite(row->val_accuracy))
+	const pai_metric *m = t->o.metric;
+	bool measured = !isnan(row->val_loss);
+	if (!m)
+		m = pai_metric_find(isfinite(row->val_accuracy) ? "accuracy" : "loss");
+	t->result.metric = m;
+	if (t->o.metric)
+		return row->val_chosen;
+	if (m->of_classes)
 		return row->val_accuracy;
-	return isnan(row->val_loss) ? -row->train_loss : -row->val_loss;
+	return measured ? row->val_loss : row->train_loss;
+}
+
+static bool improves(const trainer *t, double score)
+{
+	if (isnan(score) || isnan(t->result.best))
+		return !isnan(score);
+	return t->result.metric->higher_is_better ? score > t->result.best : score < t->result.best;
 }
 
 static pai_status end_epoch(trainer *t, int epoch)
@@ -181,17 +168,19 @@ static pai_status end_epoch(trainer *t, int epoch)
 		.epoch = epoch,
 		.steps = t->steps,
 		.train_loss = t->loss_sum / (double)t->loss_samples,
-		.train_seconds = now() - t->epoch_start,
+		.train_seconds = pai_now() - t->epoch_start,
 		.lr = (double)pai_session_lr(t->session),
 		.val_loss = (double)NAN,
 		.val_accuracy = (double)NAN,
+		.val_chosen = (double)NAN,
 	};
 	if (t->o.val)
 		PAI_TRY(validate(t, &row));
 	PAI_TRY(pai_session_keep(t->session));
 	PAI_TRY(pai_run_folder_epoch(&t->folder, &row));
-	if (score(&row) > t->best) {
-		t->best = score(&row);
+	double score = score_of(t, &row);
+	if (improves(t, score)) {
+		t->result.best = score;
 		t->result.best_accuracy = row.val_accuracy;
 		PAI_TRY(pai_run_folder_best(&t->folder, t->model, t->session, &row));
 	}
@@ -205,7 +194,7 @@ static pai_status end_epoch(trainer *t, int epoch)
 
 static pai_status run_epoch(trainer *t, int epoch)
 {
-	t->epoch_start = now();
+	t->epoch_start = pai_now();
 	t->loss_sum = 0;
 	t->loss_samples = 0;
 	if (t->o.shuffle)
@@ -275,6 +264,10 @@ static pai_status prepare(trainer *t)
 		PAI_TRY(pai_batcher_new(t->ctx, t->arena, objective, t->o.val, t->o.label, t->batch,
 					&t->val));
 	choose_length(t);
+	t->lr = (double)pai_session_lr(t->session);
+	t->schedule = pai_scheduling_new(
+		t->arena, t->o.schedule ? t->o.schedule : pai_schedule_find("constant"),
+		t->o.schedule_settings, t->steps_in_all, t->steps_per_epoch);
 	t->order = in_order(t, t->data.n);
 	t->val_order = in_order(t, t->val.n);
 	PAI_TRY(pai_run_folder_open(t->ctx, t->arena, t->model, &t->o, t->batch, &t->folder));
@@ -284,7 +277,7 @@ static pai_status prepare(trainer *t)
 static pai_status run_epochs(trainer *t)
 {
 	PAI_TRY(prepare(t));
-	t->start = now();
+	t->start = pai_now();
 	for (int epoch = 1; epoch <= t->epochs; epoch++)
 		PAI_TRY(run_epoch(t, epoch));
 	return PAI_OK;
@@ -293,8 +286,8 @@ static pai_status run_epochs(trainer *t)
 pai_status pai_train(pai_ctx *ctx, pai_model *m, const pai_train_options *o, pai_train_result *out)
 {
 	trainer t = {.ctx = ctx, .arena = pai_arena_new(ctx), .model = m, .o = *o};
-	t.best = (double)-INFINITY;
-	t.result = (pai_train_result){.val_loss = NAN, .val_accuracy = NAN, .best_accuracy = NAN};
+	t.result = (pai_train_result){
+		.val_loss = NAN, .val_accuracy = NAN, .best_accuracy = NAN, .best = NAN};
 	pai_status status = run_epochs(&t);
 	if (t.session && (status == PAI_OK || status == PAI_NUMERIC)) {
 		if (status == PAI_NUMERIC)
@@ -306,7 +299,7 @@ pai_status pai_train(pai_ctx *ctx, pai_model *m, const pai_train_options *o, pai
 	}
 	status = pai_run_folder_close(&t.folder, status);
 	t.result.steps = t.steps;
-	t.result.seconds = t.start > 0 ? now() - t.start : 0;
+	t.result.seconds = t.start > 0 ? pai_now() - t.start : 0;
 	*out = t.result;
 	pai_session_free(t.session);
 	pai_arena_free(t.arena);
@@ -342,7 +335,8 @@ static pai_status evaluate(pai_ctx *ctx, evaluation *e, const pai_train_options 
 		PAI_TRY(pai_runner_run(e->runner, in, outputs));
 		measure_batch(&m, outputs[0], e->data.labels, n, *(const float *)outputs[1]->data);
 	}
-	measure_end(&m, loss, accuracy);
+	*loss = tally(&m.loss);
+	*accuracy = tally(&m.accuracy);
 	return PAI_OK;
 }
 

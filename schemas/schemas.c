@@ -97,9 +97,9 @@ const pai_op *pai_op_row(int id)
 	return &rows[id];
 }
 
-static const char *plain_domain(const char *domain)
+const char *pai_domain_plain(const char *domain)
 {
-	return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+	return !domain || strcmp(domain, "ai.onnx") == 0 ? "" : domain;
 }
 
 /* Rows of one file stand together: the half-open range of a domain. */
@@ -124,7 +124,7 @@ static bool is_before(const pai_op *row, const char *domain, const char *name)
 const pai_op *pai_op_find(const char *domain, const char *name, int64_t opset)
 {
 	int low = 0, high = PAI_OP_COUNT;
-	domain = plain_domain(domain);
+	domain = pai_domain_plain(domain);
 	while (low < high) { /* first row not before the name */
 		int mid = low + (high - low) / 2;
 		if (is_before(&rows[mid], domain, name))
@@ -194,7 +194,7 @@ static const char *name_in_domain(const void *payload, int i)
 const char *pai_op_nearest(const char *domain, const char *name)
 {
 	int range[2];
-	domain_range(plain_domain(domain), &range[0], &range[1]);
+	domain_range(pai_domain_plain(domain), &range[0], &range[1]);
 	return pai_nearest(name, name_in_domain, range);
 }
 

@@ -134,6 +134,8 @@ enum {
 #define PAI_DOMAIN_INTERNAL "pai.internal"
 
 /* Greatest row with since <= opset; NULL when there is none. "ai.onnx" is taken for "". */
+/* "ai.onnx" and NULL are other spellings of "". */
+PAI_API const char *pai_domain_plain(const char *domain);
 PAI_API const pai_op *pai_op_find(const char *domain, const char *name, int64_t opset);
 /* Newest row of that name. */
 PAI_API const pai_op *pai_op_latest(const char *domain, const char *name);

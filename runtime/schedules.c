@@ -1,0 +1,57 @@
+/* schedules.c -- the table of learning-rate schedules, and one at work: the warm-up that all rows
+ * have in common, then the row's own curve over the steps that are left. */
+#include "runtime/runtime.h"
+#include <string.h>
+
+#define SCHEDULE(x) extern const pai_schedule pai_schedule_##x;
+#include "runtime/schedules.def"
+#undef SCHEDULE
+
+static const pai_schedule *const schedules[] = {
+#define SCHEDULE(x) &pai_schedule_##x,
+#include "runtime/schedules.def"
+#undef SCHEDULE
+	NULL,
+};
+
+const pai_schedule *pai_schedule_get(int i)
+{
+	return i >= 0 && i < (int)(sizeof schedules / sizeof schedules[0]) ? schedules[i] : NULL;
+}
+
+const pai_schedule *pai_schedule_find(const char *name)
+{
+	for (int i = 0; schedules[i]; i++)
+		if (strcmp(schedules[i]->name, name) == 0)
+			return schedules[i];
+	return NULL;
+}
+
+pai_scheduling pai_scheduling_new(pai_arena *a, const pai_schedule *s, const pai_item *settings,
+				  uint64_t steps, uint64_t steps_per_epoch)
+{
+	const pai_item defaults = {.name = s->name};
+	const pai_item *item = settings ? settings : &defaults;
+	int n = 0;
+	while (s->options[n].name)
+		n++;
+	double *numbers = PAI_NEWS(a, double, n);
+	for (int i = 1; i < n; i++)
+		numbers[i - 1] = pai_item_float(item, s->options, s->options[i].name);
+	uint64_t warmup = (uint64_t)pai_item_int(item, s->options, "warmup");
+	return (pai_scheduling){.schedule = s,
+				.settings = numbers,
+				.warmup = warmup < steps ? warmup : steps,
+				.steps = steps,
+				.steps_per_epoch = steps_per_epoch};
+}
+
+double pai_scheduling_factor(const pai_scheduling *s, uint64_t step)
+{
+	if (step < s->warmup)
+		return (double)(step + 1) / (double)(s->warmup + 1);
+	pai_moment at = {.step = step - s->warmup,
+			 .steps = s->steps - s->warmup,
+			 .epoch = (step - s->warmup) / s->steps_per_epoch};
+	return s->schedule->factor(s->settings, &at);
+}
