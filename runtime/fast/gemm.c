@@ -8,6 +8,7 @@ typedef struct gemm_step {
 	const pai_own *own;
 	const pai_tensor *a, *b, *c, *bias, *mask, *addend, *scratch;
 	const pai_tensor *turned;        /* room for A by rows, where it is stored by columns */
+	const pai_tensor *packed;        /* B as the inner loop reads it; NULL: as it comes */
 	pai_product g;                   /* with everything but addresses */
 	int64_t batch, a_batch, b_batch; /* strides of batches; 0: the same matrix */
 	int64_t addend_row, addend_col;  /* strides; elements */
@@ -91,6 +92,7 @@ static pai_status run(void *args, pai_run *run)
 			p.g.a_row = s->g.k;
 			p.g.a_col = 1;
 		}
+		p.g.packed = s->packed ? s->packed->data : NULL;
 		p.g.mask = s->mask ? (const float *)s->mask->data + i * s->g.m * s->g.n : NULL;
 		if (s->addend)
 			put_addend(s, p.g.c);
@@ -180,9 +182,28 @@ static pai_status by_onednn(pai_plan *p, pai_unit *u, const gemm_step *s, pai_sl
 
 enum {
 	TURN_K = 32,
-	MOVE_K = 8, /* past this tiles cost more, as each gathers columns of B, than they save */
+	MOVE_K = 8,     /* past this a tile costs more, as it gathers B for itself, than it saves */
 	TILE = 1 << 12, /* floats: in the first cache beside what they move */
+	PACK_M = 4,     /* rows of C for which a constant B is packed */
 };
+
+/* Weights that stay are packed once. */
+static pai_status pack_constant(pai_plan *p, gemm_step *s, const pai_slot *b)
+{
+	if (!pai_slot_constant(b) || s->b_batch || s->g.m < PACK_M || !s->g.k || !s->g.n)
+		return PAI_OK;
+	int64_t wide = (s->g.n + PAI_GEMM_COLUMNS - 1) / PAI_GEMM_COLUMNS * PAI_GEMM_COLUMNS;
+	pai_slot *to = pai_slot_temp(p, sizeof(float) * (size_t)(s->g.k * wide));
+	s->packed = &to->tensor;
+	to->place = PAI_IN_CONST;
+	to->tensor.data = pai_arena_bulk(p->arena, to->tensor.nbytes);
+	if (!to->tensor.data)
+		return pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(), "no memory for weights");
+	pai_product g = s->g;
+	g.b = b->tensor.data;
+	p->own->pack(&g, to->tensor.data);
+	return PAI_OK;
+}
 
 /* A product over a short k is soon made: what costs is to write it and to read it again. */
 static void take_mover(pai_plan *p, gemm_step *s, pai_slot *y, int n_in, pai_slot *const *in)
@@ -216,6 +237,8 @@ static pai_status emit(pai_plan *p, pai_unit *u, gemm_step *s, pai_slot **in, bo
 	s->threads = pai_step_threads(p, work);
 	s->by_rows = s->g.m >= s->g.n;
 	take_mover(p, s, y, 4, in);
+	if (!s->mover)
+		PAI_TRY(pack_constant(p, s, in[1]));
 	size_t scratch = PAI_GEMM_SCRATCH + (size_t)(s->mover ? s->tile_rows * s->g.n : 0);
 	pai_slot *out[3] = {y, pai_slot_temp(p, sizeof(float) * scratch * (size_t)s->threads)};
 	if (s->mover)

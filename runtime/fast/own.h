@@ -15,7 +15,8 @@ typedef struct pai_product { /* C = act(alpha * A B + beta * C + bias) where mas
 	const float *a, *b;
 	float *c;
 	int64_t a_row, a_col, b_row, b_col,
-		c_row; /* strides in elements; C's columns are adjacent */
+		c_row;       /* strides in elements; C's columns are adjacent */
+	const float *packed; /* B as `pack` leaves it, then b is not read; or NULL */
 	float alpha, beta;
 	const float *bias; /* [n], or NULL */
 	const float *mask; /* [m, n], rows c_row apart, or NULL */
@@ -23,7 +24,7 @@ typedef struct pai_product { /* C = act(alpha * A B + beta * C + bias) where mas
 	float *scratch; /* pai_own_gemm_scratch() floats for each thread */
 } pai_product;
 
-enum { PAI_GEMM_SCRATCH = 16 * 384 };
+enum { PAI_GEMM_SCRATCH = 16 * 384, PAI_GEMM_COLUMNS = 16 };
 
 typedef enum pai_map_kind { /* y = f(x) */
 			    PAI_MAP_RELU,
@@ -65,6 +66,9 @@ typedef struct pai_own {
 	const char *name; /* as steps report it: "own:avx2" */
 	/* Rows of C from lo to hi (by_rows), or columns. */
 	void (*gemm)(const pai_product *g, bool by_rows, int64_t lo, int64_t hi, float *scratch);
+	/* Copies B, of k rows and n columns rounded up to PAI_GEMM_COLUMNS. Columns from lo to hi
+	 * of a product with it begin at a multiple of that. */
+	void (*pack)(const pai_product *g, float *to);
 	void (*map)(pai_map_kind kind, int64_t n, const float *x, float *y, float alpha,
 		    float beta);
 	/* step 0: the same element throughout; 1: adjacent elements. */

@@ -10,30 +10,44 @@ enum {
 	BETA2,
 	REST1, /* 1 - beta */
 	REST2,
-	STEP, /* lr / (1 - beta1^t) */
-	ROOT, /* 1 / sqrt(1 - beta2^t) */
-	EPS,
+	STEP, /* lr / (1 - beta1^t) * sqrt(1 - beta2^t) */
+	EPS,  /* eps * sqrt(1 - beta2^t) */
 };
 
-PAI_CLONES static void step(size_t n, float scale, const float *restrict g, float *restrict p,
-			    float *restrict m, float *restrict v, pai_factors f)
+/* decays: the weights themselves come in. */
+static inline __attribute__((always_inline)) void
+step(size_t n, float scale, const float *restrict g, float *restrict p, float *restrict m,
+     float *restrict v, pai_factors f, bool decays)
 {
 	for (size_t i = 0; i < n; i++) {
-		float d = scale * g[i] + f.at[L2] * p[i];
+		float d = scale * g[i];
+		if (decays)
+			d += f.at[L2] * p[i];
 		float mean = f.at[BETA1] * m[i] + f.at[REST1] * d;
 		float variance = f.at[BETA2] * v[i] + f.at[REST2] * (d * d);
 		m[i] = mean;
 		v[i] = variance;
-		p[i] = f.at[SHRINK] * p[i] -
-		       f.at[STEP] * (mean / (sqrtf(variance) * f.at[ROOT] + f.at[EPS]));
+		float to = f.at[STEP] * (mean / (sqrtf(variance) + f.at[EPS]));
+		p[i] = (decays ? f.at[SHRINK] * p[i] : p[i]) - to;
 	}
+}
+
+PAI_CLONES static void plain(size_t n, float scale, const float *g, float *p, float *m, float *v,
+			     pai_factors f)
+{
+	step(n, scale, g, p, m, v, f, false);
+}
+
+PAI_CLONES static void decaying(size_t n, float scale, const float *g, float *p, float *m, float *v,
+				pai_factors f)
+{
+	step(n, scale, g, p, m, v, f, true);
 }
 
 pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
 {
 	const double *s = h->settings, b1 = s[PAI_ADAM_BETA1], b2 = s[PAI_ADAM_BETA2];
-	double step_size = h->lr / (1 - pow(b1, (double)h->t));
-	double root = 1 / sqrt(1 - pow(b2, (double)h->t));
+	double root = sqrt(1 - pow(b2, (double)h->t));
 	return (pai_factors){{
 		[L2] = (float)l2,
 		[SHRINK] = (float)shrink,
@@ -41,16 +55,16 @@ pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
 		[BETA2] = (float)b2,
 		[REST1] = (float)(1 - b1),
 		[REST2] = (float)(1 - b2),
-		[STEP] = (float)step_size,
-		[ROOT] = (float)root,
-		[EPS] = (float)s[PAI_ADAM_EPS],
+		[STEP] = (float)(h->lr / (1 - pow(b1, (double)h->t)) * root),
+		[EPS] = (float)(s[PAI_ADAM_EPS] * root),
 	}};
 }
 
 void pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, float *p,
 		   float *const *state)
 {
-	step(n, scale, g, p, state[0], state[1], *f);
+	bool decays = f->at[L2] != 0 || f->at[SHRINK] != 1;
+	(decays ? decaying : plain)(n, scale, g, p, state[0], state[1], *f);
 }
 
 static pai_factors prepare(const pai_hyper *h)

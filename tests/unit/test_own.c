@@ -54,6 +54,11 @@ static void check_product(const pai_own *own)
 			 .bias = size_to(2) > 1 ? bias : NULL,
 			 .mask = size_to(3) > 2 ? mask : NULL,
 			 .relu = size_to(3) > 2};
+	float *packed = malloc(sizeof *packed * (size_t)(k * (n + PAI_GEMM_COLUMNS)));
+	if (size_to(3) > 2) {
+		own->pack(&g, packed);
+		g.packed = packed;
+	}
 	bool by_rows = size_to(2) > 1;
 	int64_t all = by_rows ? m : n, half = by_rows ? all / 2 : all / 2 / 16 * 16;
 	own->gemm(&g, by_rows, 0, half, scratch);
@@ -70,7 +75,7 @@ static void check_product(const pai_own *own)
 			sum = g.mask && !(mask[i * n + j] > 0) ? 0 : sum;
 			assert_true(fabs(sum - (double)c[i * n + j]) <= 2 * (double)(k + 4) * 6e-8);
 		}
-	float *all_of[] = {a, b, bias, c, old, scratch, mask};
+	float *all_of[] = {a, b, bias, c, old, scratch, mask, packed};
 	for (size_t i = 0; i < sizeof all_of / sizeof *all_of; i++)
 		free(all_of[i]);
 }
