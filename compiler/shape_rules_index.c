@@ -266,6 +266,9 @@ pai_status pai_shape_resize(pai_shape_ctx *s)
 	const bool stretch =
 		!policy || policy->type != PAI_ATTR_STRING || strcmp(policy->s.at, "stretch") == 0;
 	const resize r = read_resize(s);
+	const pai_attr *how = pai_node_attr(s->node, "coordinate_transformation_mode");
+	const bool crop =
+		how && how->type == PAI_ATTR_STRING && strcmp(how->s.at, "tf_crop_and_resize") == 0;
 	int n = pai_shape_axes(s, "axes", -1, x->rank, &axes);
 	if (n == -2)
 		return PAI_INVALID;
@@ -276,9 +279,11 @@ pai_status pai_shape_resize(pai_shape_ctx *s)
 	pai_copy(out, x->dims, sizeof *out * (size_t)x->rank);
 	for (int k = 0; k < n; k++) {
 		const int64_t axis = axes ? axes[k] : k;
-		out[axis] = r.scales             ? scaled(s->ctx, x->dims[axis], r.scales[k])
-			    : r.sizes && stretch ? r.sizes[k]
-						 : PAI_DIM_UNKNOWN;
+		out[axis] = PAI_DIM_UNKNOWN; /* a crop also depends on the region */
+		if (r.scales && !crop)
+			out[axis] = scaled(s->ctx, x->dims[axis], r.scales[k]);
+		else if (r.sizes && stretch)
+			out[axis] = r.sizes[k];
 	}
 	pai_shape_set(s, 0, x->rank, out);
 	return PAI_OK;

@@ -426,10 +426,19 @@ typedef struct range { /* of a slice along one axis; sizes or UNKNOWN */
 	int64_t step;
 } range;
 
+/* Backwards a start before the first element is the first element. */
+static pai_dim start_down(pai_ctx *ctx, pai_dim v, pai_dim size)
+{
+	pai_dim from = bound_down(ctx, v, size);
+	if (from != 0)
+		return from;
+	return size >= 0 ? size > 0 : pai_dim_at_least(ctx, size, 1) ? 1 : PAI_DIM_UNKNOWN;
+}
+
 static range slice_axis(pai_ctx *ctx, pai_dim start, pai_dim end, int64_t step, pai_dim size)
 {
 	range r = {PAI_DIM_UNKNOWN, PAI_DIM_UNKNOWN, step};
-	pai_dim from = step > 0 ? bound_up(ctx, start, size) : bound_down(ctx, start, size);
+	pai_dim from = step > 0 ? bound_up(ctx, start, size) : start_down(ctx, start, size);
 	pai_dim to = step > 0 ? bound_up(ctx, end, size) : bound_down(ctx, end, size);
 	const int64_t stride = step > 0 ? step : -step;
 	pai_dim span = step > 0 ? pai_dim_sub(ctx, to, from) : pai_dim_sub(ctx, from, to);

@@ -25,10 +25,9 @@ bool pai_tensor_nbytes(pai_dtype dtype, int rank, const int64_t *dims, size_t *o
 		if (dims[i] < 0)
 			return false;
 		empty |= dims[i] == 0;
-	}
-	for (int i = 0; i < rank && !empty; i++)
-		if (!pai_size_mul(n, (size_t)dims[i], &n) || n > INT64_MAX)
+		if (dims[i] && (!pai_size_mul(n, (size_t)dims[i], &n) || n > INT64_MAX))
 			return false;
+	}
 	if (empty)
 		n = 0;
 	if (bits < 8) {

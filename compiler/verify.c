@@ -104,10 +104,13 @@ static void check_inputs(verifier *v, const pai_node *n)
 	if (n->n_in > op->n_in && !is_variadic(op->in, op->n_in))
 		add(v, pai_fail(v->ctx, PAI_E_arity, pai_at_node(n), "has %d inputs, takes %d",
 				n->n_in, op->n_in));
-	for (int i = 0; i < op->n_in; i++)
-		if (op->in[i].arity == PAI_REQUIRED && !pai_node_in(n, i))
+	for (int i = 0; i < op->n_in || i < n->n_in; i++) {
+		const pai_op_arg *arg = &op->in[i < op->n_in ? i : op->n_in - 1];
+		const bool list = arg->arity == PAI_VARIADIC && !arg->heterogeneous;
+		if (op->n_in > 0 && (arg->arity == PAI_REQUIRED || list) && !pai_node_in(n, i))
 			add(v, pai_fail(v->ctx, PAI_E_arity, pai_at_input(n, i),
-					"\"%s\" is required", op->in[i].name));
+					"\"%s\" is required", arg->name));
+	}
 }
 
 static void check_outputs(verifier *v, const pai_node *n)
@@ -146,6 +149,51 @@ static const char *attr_type_name(pai_attr_type t)
 	return (unsigned)t < sizeof names / sizeof *names ? names[t] : "of no known type";
 }
 
+/* Strings that choose, of the standard's operators that are executed. */
+static const struct choice {
+	const char *op_type, *attr, *names; /* names: "a|b" */
+} choices[] = {
+	{"BitShift", "direction", "LEFT|RIGHT"},
+	{"Cast", "round_mode", "up|down|nearest"},
+	{"CastLike", "round_mode", "up|down|nearest"},
+	{"DepthToSpace", "mode", "DCR|CRD"},
+	{"Gelu", "approximate", "none|tanh"},
+	{"Pad", "mode", "constant|reflect|edge|wrap"},
+	{"Resize", "coordinate_transformation_mode",
+	 "half_pixel|half_pixel_symmetric|pytorch_half_pixel|align_corners|asymmetric|"
+	 "tf_crop_and_resize|tf_half_pixel_for_nn"},
+	{"Resize", "keep_aspect_ratio_policy", "stretch|not_larger|not_smaller"},
+	{"Resize", "mode", "nearest|linear|cubic"},
+	{"Resize", "nearest_mode", "round_prefer_floor|round_prefer_ceil|floor|ceil"},
+	{"ScatterElements", "reduction", "none|add|mul|max|min"},
+	{"ScatterND", "reduction", "none|add|mul|max|min"},
+	{"Upsample", "mode", "nearest|linear|bilinear"},
+};
+
+static bool is_name_of(const char *names, const char *name)
+{
+	const size_t n = strlen(name);
+	for (const char *at = names; at; at = strchr(at, '|')) {
+		at += *at == '|';
+		if (strncmp(at, name, n) == 0 && (at[n] == '|' || !at[n]))
+			return n > 0;
+	}
+	return false;
+}
+
+static void check_choice(verifier *v, const pai_node *n, const pai_attr *a)
+{
+	if (a->type != PAI_ATTR_STRING || a->ref || *n->op->domain)
+		return;
+	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
+		if (strcmp(choices[i].attr, a->name) == 0 &&
+		    strcmp(choices[i].op_type, n->op_type) == 0 &&
+		    !is_name_of(choices[i].names, a->s.at))
+			add(v, pai_fail(v->ctx, PAI_E_bad_attr, pai_at_attr(n, a->name),
+					"is \"%s\", must be one of %s",
+					pai_escape(v->arena, a->s.at), choices[i].names));
+}
+
 static const char *attr_name_at(const void *op, int i)
 {
 	return ((const pai_op *)op)->attrs[i].name;
@@ -164,6 +212,8 @@ static void check_attr(verifier *v, const pai_node *n, const pai_attr *a)
 		add(v,
 		    pai_fail(v->ctx, PAI_E_bad_attr, pai_at_attr(n, a->name), "is %s, must be %s",
 			     attr_type_name(a->type), attr_type_name(row->type)));
+	} else {
+		check_choice(v, n, a);
 	}
 }
 

@@ -149,8 +149,7 @@ static bool sample_fits(const pai_tensor *t, const pai_type *want, int *rank, in
 	for (int i = 0; i < have; i++)
 		n_have *= h[i];
 	for (int i = 0; i < wanted; i++) {
-		known &= w[i] >= 0;
-		n_want *= w[i];
+		known &= w[i] >= 0 && !__builtin_mul_overflow(n_want, w[i], &n_want);
 	}
 	if (!known || n_have != n_want || wanted < 0)
 		return false;

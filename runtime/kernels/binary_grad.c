@@ -160,12 +160,12 @@ pai_status pai_grad_mod(pai_grad *g, const pai_node *n, pai_value *const *dy, pa
 	return PAI_OK;
 }
 
-/* Where x < 0: slope, and x for the slope; else 1 and 0. */
+/* Where x <= 0: slope, and x for the slope; else 1 and 0. */
 pai_status pai_grad_p_relu(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
 {
 	pai_patch *p = pai_grad_patch(g);
 	pai_value *x = n->in[0], *zero = pai_grad_scalar(g, n, x->type.dtype, 0);
-	pai_value *negative = PAI_OP2(p, "Less", "negative", x, zero);
+	pai_value *negative = PAI_OP2(p, "LessOrEqual", "negative", x, zero);
 	if (n->op->since < 7)
 		return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_node(n),
 				"this version of the operator is not differentiable here");

@@ -124,7 +124,7 @@ static bool parse_number(const pai_str *s, pai_tensor *y, int64_t i)
 		int64_t v = strtoll(text, &end, 10);
 		pai_lane_store(PAI_LANE_I64, &v, y->dtype, y->data, i, 1);
 	}
-	return *end == 0;
+	return end == text + n;
 }
 
 static pai_status from_text(pai_call *c, const pai_tensor *x, pai_tensor *y)

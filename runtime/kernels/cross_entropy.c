@@ -18,11 +18,13 @@ typedef struct problem { /* one target for each of outer * inner places */
 	double counted; /* sum of the weights of the targets counted */
 } problem;
 
-/* The target of a place; -1: ignored. */
+enum { IGNORED = -1 };
+
+/* The target of a place, which problem_init has found to be a class, or IGNORED. */
 static int64_t target(const problem *p, int64_t place)
 {
 	int64_t t = pai_tensor_get_int(p->labels, place);
-	return p->ignores && t == p->ignore ? -1 : t;
+	return p->ignores && t == p->ignore ? IGNORED : t;
 }
 
 static double weight_of(const problem *p, int64_t t)
@@ -63,12 +65,12 @@ static pai_status problem_init(pai_call *c, int at, problem *p)
 			return pai_call_nomem(c);
 	}
 	for (int64_t i = 0; i < p->outer * p->inner; i++) {
-		int64_t t = target(p, i);
-		if (t >= p->classes || t < -1 || (t == -1 && !p->ignores))
+		int64_t t = pai_tensor_get_int(labels, i);
+		if ((t < 0 || t >= p->classes) && !(p->ignores && t == p->ignore))
 			return pai_fail(c->ctx, PAI_E_bad_index, pai_at_input(c->node, at + 1),
 					"target %lld is no class: there are %lld", (long long)t,
 					(long long)p->classes);
-		p->counted += weight_of(p, t);
+		p->counted += weight_of(p, target(p, i));
 	}
 	return PAI_OK;
 }

@@ -13,11 +13,19 @@ static pai_status block_size(pai_call *c, int64_t *b)
 	return PAI_OK;
 }
 
+static pai_status too_large(pai_call *c)
+{
+	return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, "blocksize"),
+			"makes a size of the result overflow");
+}
+
 /* Copies x, seen as `six` axes, with its axes in the order `perm`. */
 static pai_status transposed(pai_call *c, const int64_t *six, const int *perm)
 {
 	int64_t strides[6];
 	pai_box b = {.rank = 6};
+	if (pai_tensor_nelem(c->out[0]) == 0)
+		return PAI_OK;
 	pai_strides(6, six, strides);
 	for (int i = 0; i < 6; i++) {
 		b.dims[i] = six[perm[i]];
@@ -44,7 +52,10 @@ static pai_status depth_to_space(pai_call *c)
 		return pai_fail(c->ctx, PAI_E_runtime_shape, pai_at_input(c->node, 0),
 				"has %lld channels, no multiple of %lld", (long long)x->dims[1],
 				(long long)(b * b));
-	PAI_TRY(pai_call_output(c, 0, x->dtype, 4, (int64_t[]){n, depth, h * b, w * b}));
+	int64_t dims[4] = {n, depth};
+	if (__builtin_mul_overflow(h, b, &dims[2]) || __builtin_mul_overflow(w, b, &dims[3]))
+		return too_large(c);
+	PAI_TRY(pai_call_output(c, 0, x->dtype, 4, dims));
 	if (columns_first)
 		return transposed(c, (int64_t[]){n, depth, b, b, h, w}, (int[]){0, 1, 4, 2, 5, 3});
 	return transposed(c, (int64_t[]){n, b, b, depth, h, w}, (int[]){0, 3, 4, 1, 5, 2});
@@ -61,7 +72,10 @@ static pai_status space_to_depth(pai_call *c)
 	if (x->dims[2] % b || x->dims[3] % b)
 		return pai_fail(c->ctx, PAI_E_runtime_shape, pai_at_input(c->node, 0),
 				"has a size that is no multiple of %lld", (long long)b);
-	PAI_TRY(pai_call_output(c, 0, x->dtype, 4, (int64_t[]){n, depth * b * b, h, w}));
+	int64_t dims[4] = {n, 0, h, w};
+	if (__builtin_mul_overflow(depth, b * b, &dims[1]))
+		return too_large(c);
+	PAI_TRY(pai_call_output(c, 0, x->dtype, 4, dims));
 	return transposed(c, (int64_t[]){n, depth, h, b, w, b}, (int[]){0, 3, 5, 1, 2, 4});
 }
 

@@ -1,5 +1,6 @@
 /* indices.c -- checked index tensors, and reductions of the scatters. */
 #include "runtime/kernels/indices.h"
+#include "runtime/kernels/lanes.h"
 #include <math.h>
 #include <string.h>
 
@@ -59,8 +60,8 @@ static double combine(pai_reduction how, double a, double b)
 	return b;
 }
 
-/* The same for 64-bit integers, which a double does not hold; `top` is the sign bit where they are
- * unsigned, so that their order is that of the signed ones. */
+/* The same for integers, which wrap around; `top` is the sign bit where they are unsigned, so that
+ * their order is that of the signed ones. */
 static uint64_t combine_int(pai_reduction how, uint64_t a, uint64_t b, uint64_t top)
 {
 	bool greater = (int64_t)(a ^ top) > (int64_t)(b ^ top);
@@ -82,17 +83,20 @@ static uint64_t combine_int(pai_reduction how, uint64_t a, uint64_t b, uint64_t 
 void pai_reduce_into(pai_reduction how, pai_tensor *y, int64_t at, const pai_tensor *from,
 		     int64_t first, int64_t n)
 {
-	bool wide = y->dtype == PAI_INT64 || y->dtype == PAI_UINT64;
-	uint64_t top = y->dtype == PAI_UINT64 ? (uint64_t)1 << 63 : 0;
+	const pai_lane lane = pai_lane_of(y->dtype);
+	const uint64_t top = lane == PAI_LANE_U64 ? (uint64_t)1 << 63 : 0;
 	for (int64_t i = 0; i < n; i++) {
 		int64_t k = at + i;
-		if (wide) {
-			uint64_t *to = (uint64_t *)y->data + k;
-			*to = combine_int(how, *to, ((const uint64_t *)from->data)[first + i], top);
-		} else {
+		uint64_t a, b;
+		if (lane != PAI_LANE_I64 && lane != PAI_LANE_U64) {
 			pai_tensor_set(y, k,
 				       combine(how, pai_tensor_get(y, k),
 					       pai_tensor_get(from, first + i)));
+			continue;
 		}
+		pai_lane_load(lane, &a, y->dtype, y->data, k, 1);
+		pai_lane_load(lane, &b, y->dtype, from->data, first + i, 1);
+		a = combine_int(how, a, b, top);
+		pai_lane_store(lane, &a, y->dtype, y->data, k, 1);
 	}
 }

@@ -70,8 +70,12 @@ const pai_kernel pai_kernel_lp_pool_grad = {.run = lp_pool_grad};
 
 pai_status pai_grad_lp_pool(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
 {
+	double p = exponent(n);
+	if (!(p >= 1 && p <= INT32_MAX) || p != floor(p))
+		return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_attr(n, "p"),
+				"is %g, no whole number from 1 on", p);
 	dx[0] = pai_grad_internal(g, "LpPoolGrad", 3, (pai_value *[]){n->in[0], n->out[0], dy[0]},
 				  n);
-	pai_patch_set_int(pai_grad_patch(g), dx[0]->producer, "p", (int64_t)exponent(n));
+	pai_patch_set_int(pai_grad_patch(g), dx[0]->producer, "p", (int64_t)p);
 	return PAI_OK;
 }

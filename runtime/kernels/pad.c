@@ -70,7 +70,10 @@ static pai_status pad_maps(pai_call *c, int pads_slot, int axes_slot, int rank, 
 	m->rank = rank;
 	for (int i = 0; i < rank; i++) {
 		m->inner[i] = dims[i];
-		if (__builtin_add_overflow(dims[i], begin[i], &m->outer[i]) ||
+		int64_t last; /* place of the last element of the result */
+		if (__builtin_sub_overflow((int64_t)0, begin[i], &last) ||
+		    __builtin_add_overflow(dims[i], end[i], &last) ||
+		    __builtin_add_overflow(dims[i], begin[i], &m->outer[i]) ||
 		    __builtin_add_overflow(m->outer[i], end[i], &m->outer[i]) || m->outer[i] < 0)
 			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
 					"pads %lld and %lld do not fit axis %d of size %lld",
@@ -167,7 +170,7 @@ static pai_status fill_element(pai_call *c, size_t size, uint8_t *element)
 		memcpy(element, flat.at, size);
 	} else if (c->node->op->since < 11) {
 		pai_tensor one = {.dtype = dtype, .data = element, .nbytes = size};
-		pai_tensor_set(&one, 0, pai_node_float(c->node, "value", 0));
+		pai_tensor_set(&one, 0, (double)pai_node_float(c->node, "value", 0));
 	}
 	return PAI_OK;
 }

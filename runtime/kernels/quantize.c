@@ -51,7 +51,7 @@ static pai_status use_blocks(const pai_call *c, grid *g)
 	g->block = pai_node_int(c->node, "block_size", 0);
 	if (g->block <= 0 && blocks > 0)
 		g->block = (g->axis + blocks - 1) / blocks;
-	if (g->block <= 0 || (g->axis + g->block - 1) / g->block != blocks ||
+	if (g->block <= 0 || g->axis / g->block + (g->axis % g->block != 0) != blocks ||
 	    pai_tensor_nelem(s) != g->outer * blocks * g->inner)
 		return bad_scale(c);
 	g->outer_step = blocks;

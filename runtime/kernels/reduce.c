@@ -158,6 +158,15 @@ static const pai_reduction_lane *lane_of(const pai_reduction *r, pai_lane *lane)
 	return &r->f64;
 }
 
+/* What an accumulator starts from; the extremes of 64 bits stand for those of a shorter type. */
+static uint64_t start_of(const pai_reduction_lane *r, pai_lane lane, pai_dtype dtype)
+{
+	int64_t start = r->start.i64;
+	if (lane == PAI_LANE_I64 && (start == INT64_MIN || start == INT64_MAX))
+		start >>= 64 - pai_dtype_get(dtype)->bits;
+	return (uint64_t)start;
+}
+
 pai_status pai_reduce(pai_call *c, const pai_reduction *r, const pai_tensor *x, const bool *over,
 		      pai_tensor *out)
 {
@@ -170,8 +179,9 @@ pai_status pai_reduce(pai_call *c, const pai_reduction *r, const pai_tensor *x, 
 	uint64_t *acc = pai_lane_begin(c, lane, out);
 	if (!acc)
 		return pai_call_nomem(c);
+	const uint64_t start = start_of(by, lane, x->dtype);
 	for (int64_t i = 0; i < l.results; i++)
-		acc[i] = by->start.u64;
+		acc[i] = start;
 	int row = l.rank - 1;
 	int64_t index[PAI_MAX_RANK] = {0}, at = 0, total = l.results * l.of;
 	for (int64_t done = 0; done < total; done += l.dims[row]) {
@@ -238,10 +248,11 @@ static pai_status reduce(pai_call *c)
 	return pai_reduce(c, c->kernel->data, c->in[0], over, c->out[0]);
 }
 
-/* log(sum(exp(x))) as max + log(sum(exp(x - max))); an empty sum gives -inf. */
+/* log(sum(exp(x))) as max + log(sum(exp(x - max))); an empty sum gives -inf, and an
+ * infinity itself. */
 REDUCE(exp_sum_f64, double, 0, a + exp(v), a + v)
-PAI_LOOP2(shift_f64, double, f64, T, isinf(b) && b < 0 ? a : a - b)
-PAI_LOOP2(unshift_f64, double, f64, T, isinf(b) && b < 0 ? log(a) : log(a) + b)
+PAI_LOOP2(shift_f64, double, f64, T, isinf(b) ? a : a - b)
+PAI_LOOP2(unshift_f64, double, f64, T, isinf(b) ? log(a) : log(a) + b)
 
 static pai_status reduce_log_sum_exp(pai_call *c)
 {

@@ -12,14 +12,23 @@
 
 enum mode { NEAREST, LINEAR, CUBIC };
 
+struct resize;
+/* Where output place o of axis k lies in the input. In float, as everywhere else: whether a place
+ * lies halfway between two elements depends on the rounding. */
+typedef float (*coordinate_fn)(const struct resize *r, int k, float o);
+/* The element taken for a coordinate of an axis of that scale. */
+typedef double (*nearest_fn)(double x, double scale);
+
 typedef struct resize { /* parameters of a node */
 	enum mode mode;
-	const char *coordinates, *nearest;
+	coordinate_fn coordinate;
+	nearest_fn nearest;
+	bool crop; /* tf_crop_and_resize */
 	double cubic_a, extrapolation;
 	bool exclude_outside, antialias;
 	int rank;
 	int64_t in[PAI_MAX_RANK], out[PAI_MAX_RANK];
-	double scale[PAI_MAX_RANK], start[PAI_MAX_RANK], end[PAI_MAX_RANK];
+	float scale[PAI_MAX_RANK], start[PAI_MAX_RANK], end[PAI_MAX_RANK];
 } resize;
 
 typedef struct taps {   /* the weights of one axis */
@@ -29,22 +38,138 @@ typedef struct taps {   /* the weights of one axis */
 	bool *outside;  /* [out] the place lies outside the input: takes the extrapolation value */
 } taps;
 
+static float asymmetric(const resize *r, int k, float o)
+{
+	return o / r->scale[k];
+}
+
+static float half_pixel(const resize *r, int k, float o)
+{
+	return (o + 0.5f) / r->scale[k] - 0.5f;
+}
+
+/* Of version 11 only. */
+static float tf_half_pixel(const resize *r, int k, float o)
+{
+	return (o + 0.5f) / r->scale[k];
+}
+
+static float half_pixel_symmetric(const resize *r, int k, float o)
+{
+	float in = (float)r->in[k], adjustment = (float)r->out[k] / (r->scale[k] * in);
+	return in / 2 * (1 - adjustment) + half_pixel(r, k, o);
+}
+
+static float pytorch_half_pixel(const resize *r, int k, float o)
+{
+	return r->out[k] > 1 ? half_pixel(r, k, o) : 0;
+}
+
+/* By the unrounded size of the result. */
+static float align_corners(const resize *r, int k, float o)
+{
+	float in = (float)r->in[k];
+	return r->out[k] == 1 ? 0 : o * (in - 1) / (in * r->scale[k] - 1);
+}
+
+static float crop_and_resize(const resize *r, int k, float o)
+{
+	float last = (float)(r->in[k] - 1), start = r->start[k], end = r->end[k];
+	return r->out[k] > 1 ? start * last + o * (end - start) * last / (float)(r->out[k] - 1)
+			     : 0.5f * (start + end) * last;
+}
+
+static double prefer_floor(double x, double scale)
+{
+	(void)scale;
+	return ceil(x - 0.5);
+}
+
+static double prefer_ceil(double x, double scale)
+{
+	(void)scale;
+	return floor(x + 0.5);
+}
+
+static double take_floor(double x, double scale)
+{
+	(void)scale;
+	return floor(x);
+}
+
+static double take_ceil(double x, double scale)
+{
+	(void)scale;
+	return ceil(x);
+}
+
+/* Before version 11, which brought the choice: what its tests expect. */
+static double outward(double x, double scale)
+{
+	return scale < 1 ? ceil(x) : floor(x);
+}
+
+static const struct {
+	const char *name;
+	coordinate_fn coordinate;
+} coordinates[] = {
+	{"half_pixel", half_pixel},
+	{"asymmetric", asymmetric},
+	{"align_corners", align_corners},
+	{"pytorch_half_pixel", pytorch_half_pixel},
+	{"half_pixel_symmetric", half_pixel_symmetric},
+	{"tf_crop_and_resize", crop_and_resize},
+	{"tf_half_pixel_for_nn", tf_half_pixel},
+};
+static const struct {
+	const char *name;
+	nearest_fn nearest;
+} nearests[] = {
+	{"round_prefer_floor", prefer_floor},
+	{"round_prefer_ceil", prefer_ceil},
+	{"floor", take_floor},
+	{"ceil", take_ceil},
+	{"outward", outward},
+};
+
+static pai_status unknown_choice(pai_call *c, const char *attr, const char *given)
+{
+	return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, attr), "is \"%s\"", given);
+}
+
+static pai_status read_choices(pai_call *c, resize *r)
+{
+	const char *how = pai_node_string(c->node, "coordinate_transformation_mode", "asymmetric");
+	const char *nearest = pai_node_string(c->node, "nearest_mode", "outward");
+	const bool old = !pai_op_attr_find(c->node->op, "nearest_mode") || *c->node->op->domain;
+	r->coordinate = NULL;
+	r->nearest = NULL;
+	for (size_t i = 0; i < sizeof coordinates / sizeof *coordinates; i++)
+		if (strcmp(coordinates[i].name, how) == 0)
+			r->coordinate = coordinates[i].coordinate;
+	for (size_t i = 0; i < sizeof nearests / sizeof *nearests; i++)
+		if (strcmp(nearests[i].name, nearest) == 0)
+			r->nearest = nearests[i].nearest;
+	if (!r->coordinate)
+		return unknown_choice(c, "coordinate_transformation_mode", how);
+	if (!r->nearest || (r->nearest == outward && !old))
+		return unknown_choice(c, "nearest_mode", nearest);
+	r->crop = r->coordinate == crop_and_resize;
+	return PAI_OK;
+}
+
 static pai_status read_mode(pai_call *c, resize *r)
 {
 	const char *mode = pai_node_string(c->node, "mode", "nearest");
 	if (strcmp(mode, "nearest") != 0 && strcmp(mode, "linear") != 0 &&
 	    strcmp(mode, "bilinear") != 0 && strcmp(mode, "cubic") != 0)
-		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, "mode"),
-				"is none of nearest, linear, cubic");
+		return unknown_choice(c, "mode", mode);
 	r->mode = mode[0] == 'n' ? NEAREST : mode[0] == 'c' ? CUBIC : LINEAR;
-	/* before version 11 there was no choice */
-	r->coordinates = pai_node_string(c->node, "coordinate_transformation_mode", "asymmetric");
-	r->nearest = pai_node_string(c->node, "nearest_mode", "floor");
 	r->cubic_a = (double)pai_node_float(c->node, "cubic_coeff_a", -0.75f);
 	r->extrapolation = (double)pai_node_float(c->node, "extrapolation_value", 0);
 	r->exclude_outside = pai_node_int(c->node, "exclude_outside", 0);
 	r->antialias = pai_node_int(c->node, "antialias", 0);
-	return PAI_OK;
+	return read_choices(c, r);
 }
 
 /* Slot of a parameter, -1: the version has none. */
@@ -81,24 +206,30 @@ static pai_status read_axes(pai_call *c, int rank, pai_int_list *axes)
 }
 
 /* Sizes, or one factor for all axes that makes the result no larger or no smaller than them. */
-static void from_sizes(pai_call *c, const pai_tensor *sizes, const pai_int_list *axes, resize *r)
+static pai_status from_sizes(pai_call *c, const pai_tensor *sizes, const pai_int_list *axes,
+			     resize *r)
 {
 	const char *policy = pai_node_string(c->node, "keep_aspect_ratio_policy", "stretch");
-	bool larger = strcmp(policy, "not_smaller") == 0;
-	double common = larger ? 0 : INFINITY;
+	bool larger = strcmp(policy, "not_smaller") == 0, stretch = strcmp(policy, "stretch") == 0;
+	if (!larger && !stretch && strcmp(policy, "not_larger") != 0)
+		return unknown_choice(c, "keep_aspect_ratio_policy", policy);
+	float common = larger ? 0 : INFINITY;
 	for (int i = 0; i < axes->n; i++) {
 		int k = (int)axes->at[i];
 		r->out[k] = pai_tensor_get_int(sizes, i);
-		r->scale[k] = (double)r->out[k] / (double)r->in[k];
-		common = larger ? fmax(common, r->scale[k]) : fmin(common, r->scale[k]);
+		r->scale[k] = (float)r->out[k] / (float)r->in[k];
+		common = larger ? fmaxf(common, r->scale[k]) : fminf(common, r->scale[k]);
 	}
-	if (strcmp(policy, "stretch") == 0)
-		return;
-	for (int i = 0; i < axes->n; i++) {
+	for (int i = 0; i < axes->n && !stretch; i++) {
 		int k = (int)axes->at[i];
+		double size = floor((double)common * (double)r->in[k] + 0.5);
+		if (!(size >= 0 && size < 1e15))
+			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
+					"axis %d has no size under the policy %s", k, policy);
 		r->scale[k] = common;
-		r->out[k] = (int64_t)floor(common * (double)r->in[k] + 0.5);
+		r->out[k] = (int64_t)size;
 	}
+	return PAI_OK;
 }
 
 static pai_status read_sizes(pai_call *c, resize *r)
@@ -121,22 +252,20 @@ static pai_status read_sizes(pai_call *c, resize *r)
 		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
 				"needs a scale or size for each of %d axes", axes.n);
 	for (int i = 0; i < axes.n && roi; i++) {
-		r->start[axes.at[i]] = pai_tensor_get(roi, i);
-		r->end[axes.at[i]] = pai_tensor_get(roi, axes.n + i);
+		r->start[axes.at[i]] = (float)pai_tensor_get(roi, i);
+		r->end[axes.at[i]] = (float)pai_tensor_get(roi, axes.n + i);
 	}
-	if (sizes) {
-		from_sizes(c, sizes, &axes, r);
-		return PAI_OK;
-	}
-	bool crop = strcmp(r->coordinates, "tf_crop_and_resize") == 0;
+	if (sizes)
+		return from_sizes(c, sizes, &axes, r);
 	for (int i = 0; i < axes.n; i++) {
 		int k = (int)axes.at[i];
-		double part = crop ? r->end[k] - r->start[k] : 1;
-		r->scale[k] = scales ? pai_tensor_get(scales, i) : (double)list[i];
-		double size = floor((double)r->in[k] * part * r->scale[k]);
-		if (!(r->scale[k] > 0) || !(size >= 0 && size < 1e15))
+		float part = r->crop ? r->end[k] - r->start[k] : 1;
+		r->scale[k] = scales ? (float)pai_tensor_get(scales, i) : list[i];
+		/* in float, as shape inference does it: 10 * 0.7f is 7 */
+		float size = floorf((float)r->in[k] * part * r->scale[k]);
+		if (!(r->scale[k] > 0) || !(size >= 0 && size < 1e15f))
 			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
-					"scale %d is %g", i, r->scale[k]);
+					"scale %d is %g", i, (double)r->scale[k]);
 		r->out[k] = (int64_t)size;
 	}
 	return PAI_OK;
@@ -156,38 +285,6 @@ static pai_status read_parameters(pai_call *c, int rank, const int64_t *dims, re
 	return read_sizes(c, r);
 }
 
-/* Where output place o of axis k lies in the input. */
-static double coordinate(const resize *r, int k, int64_t o)
-{
-	double x = (double)o, scale = r->scale[k], in = (double)r->in[k], out = (double)r->out[k];
-	if (strcmp(r->coordinates, "asymmetric") == 0)
-		return x / scale;
-	if (strcmp(r->coordinates, "align_corners") == 0)
-		return r->out[k] == 1 ? 0 : x * (in - 1) / (in * scale - 1); /* unrounded size */
-	if (strcmp(r->coordinates, "pytorch_half_pixel") == 0)
-		return r->out[k] > 1 ? (x + 0.5) / scale - 0.5 : 0;
-	if (strcmp(r->coordinates, "tf_crop_and_resize") == 0)
-		return r->out[k] > 1 ? r->start[k] * (in - 1) +
-					       x * (r->end[k] - r->start[k]) * (in - 1) / (out - 1)
-				     : 0.5 * (r->start[k] + r->end[k]) * (in - 1);
-	if (strcmp(r->coordinates, "half_pixel_symmetric") == 0) {
-		double adjustment = out / (scale * in), centre = in / 2;
-		return centre * (1 - adjustment) + (x + 0.5) / scale - 0.5;
-	}
-	return (x + 0.5) / scale - 0.5;
-}
-
-static int64_t nearest(const resize *r, double x)
-{
-	if (strcmp(r->nearest, "floor") == 0)
-		return (int64_t)floor(x);
-	if (strcmp(r->nearest, "ceil") == 0)
-		return (int64_t)ceil(x);
-	if (strcmp(r->nearest, "round_prefer_ceil") == 0)
-		return (int64_t)floor(x + 0.5);
-	return (int64_t)ceil(x - 0.5);
-}
-
 /* Weight of an element at distance d from the place: triangle, or Keys' cubic with coefficient a.
  */
 static double filter(const resize *r, double d)
@@ -204,14 +301,13 @@ static double filter(const resize *r, double d)
 /* Taps of place o: elements first, first + 1, ... at filter distances (element - x) * shrink. */
 static void fill_place(const resize *r, int k, int64_t o, double shrink, taps *t)
 {
-	double x = coordinate(r, k, o), sum = 0;
+	double x = (double)r->coordinate(r, k, (float)o), sum = 0;
 	int64_t *at = t->at + o * t->n, last = r->in[k] - 1;
 	double *weight = t->weight + o * t->n;
-	t->outside[o] =
-		strcmp(r->coordinates, "tf_crop_and_resize") == 0 && (x < 0 || x > (double)last);
+	t->outside[o] = r->crop && (x < 0 || x > (double)last);
 	if (r->mode == NEAREST) {
-		int64_t i = nearest(r, x);
-		at[0] = i < 0 ? 0 : i > last ? last : i;
+		double i = r->nearest(x, (double)r->scale[k]);
+		at[0] = i > 0 ? (i < (double)last ? (int64_t)i : last) : 0;
 		weight[0] = 1;
 		return;
 	}
@@ -231,7 +327,7 @@ static void fill_place(const resize *r, int k, int64_t o, double shrink, taps *t
 
 static pai_status make_taps(pai_call *c, const resize *r, int k, taps *t)
 {
-	double shrink = r->antialias && r->scale[k] < 1 ? r->scale[k] : 1;
+	double shrink = r->antialias && r->scale[k] < 1 ? (double)r->scale[k] : 1;
 	void *at = NULL, *weight = NULL, *outside = NULL;
 	t->n = r->mode == NEAREST ? 1 : (int64_t)ceil((r->mode == LINEAR ? 2 : 4) / shrink);
 	int64_t n;
@@ -276,8 +372,7 @@ static pai_status apply_all(pai_call *c, const resize *r, bool adjoint, double *
 	for (int i = 0; i < r->rank; i++)
 		have[i] = adjoint ? r->out[i] : r->in[i];
 	for (int k = 0; k < r->rank; k++) {
-		if (r->in[k] == r->out[k] && r->scale[k] == 1 &&
-		    strcmp(r->coordinates, "tf_crop_and_resize") != 0)
+		if (r->in[k] == r->out[k] && r->scale[k] == 1 && !r->crop)
 			continue;
 		int64_t outer = 1, inner = 1, n;
 		for (int i = 0; i < r->rank; i++) {
@@ -346,8 +441,7 @@ static pai_status run(pai_call *c)
 		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 0),
 				"has no elements to take from");
 	pai_dtype_kind kind = pai_dtype_get(x->dtype)->kind;
-	bool crop = strcmp(r.coordinates, "tf_crop_and_resize") == 0;
-	if (r.mode == NEAREST && !crop)
+	if (r.mode == NEAREST && !r.crop)
 		return move_nearest(c, &r);
 	if (kind == PAI_KIND_STRING || kind == PAI_KIND_COMPLEX)
 		return pai_fail(c->ctx, PAI_E_no_kernel, pai_at_node(c->node), "interpolates %s",
@@ -374,7 +468,7 @@ static pai_status resize_grad(pai_call *c)
 	bool fits = dy->rank == r.rank;
 	for (int i = 0; fits && i < r.rank; i++)
 		fits = dy->dims[i] == r.out[i];
-	if (!fits || strcmp(r.coordinates, "tf_crop_and_resize") == 0)
+	if (!fits || r.crop)
 		return pai_fail(c->ctx, PAI_E_runtime_shape, pai_at_input(c->node, 0),
 				"is not shaped as the output of the Resize");
 	PAI_TRY(as_double(c, 0, &data));
@@ -417,7 +511,7 @@ pai_status pai_grad_resize(pai_grad *g, const pai_node *n, pai_value *const *dy,
 		pai_node *made = dx[0]->producer;
 		pai_patch_set_string(p, made, "mode", pai_node_string(n, "mode", "nearest"));
 		pai_patch_set_string(p, made, "coordinate_transformation_mode", "asymmetric");
-		pai_patch_set_string(p, made, "nearest_mode", "floor");
+		pai_patch_set_string(p, made, "nearest_mode", "outward");
 	}
 	return PAI_OK;
 }

@@ -7,13 +7,15 @@ typedef struct range { /* start, start + step, ... : n of them, all inside the a
 	int64_t start, step, n;
 } range;
 
-/* Clamps as the standard says: to [0, size] forwards, to [-1, size - 1] backwards. */
+/* Clamps as the standard says: forwards both to [0, size]; backwards the start to [0, size - 1] and
+ * the end to [-1, size - 1]. */
 static range clamp_range(int64_t start, int64_t end, int64_t step, int64_t size)
 {
 	int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
 	start += start < 0 ? size : 0;
 	end += end < 0 ? size : 0;
-	start = start < 0 ? (step > 0 ? 0 : -1) : start > high ? high : start;
+	start = start < 0 ? 0 : start;
+	start = start > high ? high : start;
 	end = end < low ? low : end > high ? high : end;
 	int64_t span = step > 0 ? end - start : start - end;
 	uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;

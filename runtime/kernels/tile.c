@@ -14,6 +14,9 @@ static pai_status repeats(pai_call *c, int64_t *out)
 				(long long)pai_tensor_nelem(t), rank);
 	for (int i = 0; i < rank; i++)
 		out[i] = 1;
+	if (single && pai_tensor_nelem(c->in[2]) != 1)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 2),
+				"is not one axis");
 	if (single)
 		PAI_TRY(pai_call_axis(c, pai_tensor_get_int(c->in[2], 0), rank, &axis));
 	for (int i = 0; i < (single ? 1 : rank); i++) {

@@ -24,7 +24,9 @@ static pai_status list_of(pai_call *c, const char *name, int n, int64_t low,
 	return PAI_OK;
 }
 
-/* All but the sizes of the two sides. Values are under 2^31, sizes under 2^40: sums cannot wrap. */
+enum { MAX_SIZE_BITS = 31 }; /* sizes of an axis; stride, dilation, pads are under 2^31 as well */
+
+/* All but the sizes of the two sides. */
 static pai_status read_window(pai_call *c, int rank, const int64_t *kernel, pai_window *w)
 {
 	if (rank < 1 || rank > PAI_MAX_RANK - 2)
@@ -66,7 +68,7 @@ static pai_status read_auto_pad(pai_call *c, enum auto_pad *out)
 	static const char *const names[] = {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"};
 	const char *given = pai_node_string(c->node, "auto_pad", "NOTSET");
 	for (int i = 0; i < 4; i++)
-		if (strcmp(given, names[i]) == 0) {
+		if (strcmp(*given ? given : "NOTSET", names[i]) == 0) {
 			*out = (enum auto_pad)i;
 			return PAI_OK;
 		}
@@ -107,6 +109,13 @@ static int64_t windows(const pai_window *w, int i, bool ceil)
 	return n;
 }
 
+static pai_status too_long(pai_call *c, int axis, int64_t size)
+{
+	return pai_fail(c->ctx, PAI_E_bad_window, pai_at_node(c->node),
+			"a window moves over spatial axis %d of %lld elements; at most 2^31 - 1 do",
+			axis, (long long)size);
+}
+
 pai_status pai_window_over(pai_call *c, int rank, const int64_t *image, const int64_t *kernel,
 			   pai_window *w)
 {
@@ -115,6 +124,8 @@ pai_status pai_window_over(pai_call *c, int rank, const int64_t *image, const in
 	PAI_TRY(read_auto_pad(c, &mode));
 	bool ceil = pai_node_int(c->node, "ceil_mode", 0);
 	for (int i = 0; i < rank; i++) {
+		if (image[i] >> MAX_SIZE_BITS)
+			return too_long(c, i, image[i]);
 		w->image[i] = image[i];
 		if (mode == VALID)
 			w->begin[i] = w->end[i] = 0;
@@ -142,6 +153,8 @@ pai_status pai_window_under(pai_call *c, int rank, const int64_t *grid, const in
 	if (has_shape)
 		PAI_TRY(list_of(c, "output_shape", rank, 0, zeros, shape));
 	for (int i = 0; i < rank; i++) {
+		if (grid[i] >> MAX_SIZE_BITS)
+			return too_long(c, i, grid[i]);
 		w->grid[i] = grid[i];
 		int64_t full = (grid[i] - 1) * w->stride[i] + extent(w, i) + more[i];
 		if (mode == VALID)

@@ -121,6 +121,10 @@ static pai_status read_tensor(source *s, pai_arena *a, size_t file_size, pai_ten
 		room = SIZE_MAX;
 	if (!pai_tensor_nbytes(dtype, rank, dims, &nbytes) || nbytes > room)
 		return bad(s, "has sizes that the file cannot hold");
+	if (s->gzip && nbytes > s->ctx->limits.npz_bytes)
+		return pai_fail(s->ctx, PAI_E_limit, pai_at_file(s->path),
+				"npz_bytes: the file inflates to more than %llu bytes",
+				(unsigned long long)s->ctx->limits.npz_bytes);
 	pai_tensor *t = pai_tensor_new(a, dtype, rank, dims);
 	if (!t)
 		return pai_fail(s->ctx, PAI_E_memory, pai_at_file(s->path), "%zu bytes", nbytes);

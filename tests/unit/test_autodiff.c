@@ -109,6 +109,11 @@ static void gives_gradients(void **state)
 		 "<domain: \"own\", opset_import: [\"\" : 17]> same (v) => (w) { w = Identity(v) }",
 		 "x",
 		 {2, 4, 6}},
+		/* at a kink the derivative is that from the left */
+		{HEAD "g (float[3] x) => (float[3] y) <float[3] c = {1, 2, 4}, float[1] s = {0.5}> "
+		      "{ d = Sub(x, c) y = PRelu(d, s) }",
+		 "x",
+		 {0.5, 0.5, 0.5}},
 		/* the output itself */
 		{HEAD "g (float[3] x) => (float[3] y) { y = Neg(x) }", "y", {1, 1, 1}},
 	};
@@ -169,6 +174,9 @@ static void refuses_what_it_cannot(void **state)
 		const char *text, *said;
 	} cases[] = {
 		{HEAD "g (float[2, 2] x) => (float y) { y = Det(x) }", "Det"},
+		{"<ir_version: 3, opset_import: [\"\" : 1]> g (float[1,1,4] x) => (float[1,1,3] y) "
+		 "{ y = LpPool <kernel_shape = [2], p = 2.5> (x) }",
+		 "2.5"},
 		{HEAD "g (float[3] x, bool c) => (float[3] y)\n"
 		      "{ y = If (c) <then_branch = t () => (float[3] u) { u = Neg(x) },\n"
 		      "              else_branch = e () => (float[3] v) { v = Identity(x) }> }",

@@ -368,6 +368,15 @@ static void test_move(void **state)
 		 "int64[1] m = {-1}, int64[1] e = {9223372036854775807}> "
 		 "{ a = Slice(x, o, e, z) b = Slice(x, z, m, z) c = Slice(x, m, e, z) }",
 		 "a float[N-1,7]; b float[N-1,7]; c float[1,7]"},
+		{"slice backwards from before the first", 13,
+		 "g (float[7,N] x) => (y) <int64[2] s = {-9, -2147483648}, int64[2] e = {-9, -9}, "
+		 "int64[2] t = {-1, -1}, int64[2] a = {0, 1}> { y = Slice(x, s, e, a, t) }",
+		 "y float[1,?]"},
+		{"resize of a crop", 13,
+		 "g (float[10] x) => (y) <float[2] r = {0.2, 0.7}, float[1] c = {2}> "
+		 "{ y = Resize <coordinate_transformation_mode = \"tf_crop_and_resize\"> (x, r, c) "
+		 "}",
+		 "y float[?]"},
 		{"slice step 0", 13,
 		 "g (float[7] x) => (y) <int64[1] s = {0}, int64[1] e = {5}, "
 		 "int64[1] a = {0}> { y = Slice(x, s, e, a, s) }",

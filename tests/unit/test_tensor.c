@@ -252,7 +252,8 @@ static void test_sizes(void **state)
 		{PAI_FLOAT, 2, {0, 5}, 0},
 		{PAI_FLOAT, 2, {-1, 5}, -1},
 		{PAI_FLOAT, 2, {0, -1}, -1},
-		{PAI_FLOAT, 3, {INT64_MAX, INT64_MAX, 0}, 0},
+		{PAI_FLOAT, 3, {INT64_MAX, INT64_MAX, 0}, -1}, /* products of sizes stay in range */
+		{PAI_FLOAT, 3, {1 << 20, 1 << 20, 0}, 0},
 		{PAI_FLOAT, 2, {INT64_MAX, 2}, -1},
 		{PAI_FLOAT, 2, {1ll << 32, 1ll << 32}, -1},
 		{PAI_FLOAT, 1, {1ll << 61}, -1},
