@@ -1,8 +1,9 @@
-/* forms.c -- from how a model infers to how it trains.
+/* forms.c -- from how a model infers to how it trains, and back.
  *
- * Files hold models in inference form. Training needs BatchNormalization with the statistics of the
- * batch, whose running statistics then move, and Dropout that drops. Both are said by ONNX's own
- * training modes; nodes of older versions are replaced by the newest one.
+ * Files mostly hold models in inference form. Training needs BatchNormalization with the statistics
+ * of the batch, whose running statistics then move, and Dropout that drops. Both are said by ONNX's
+ * own training modes; nodes of older versions are replaced by the newest one. A file that an
+ * exporter wrote in training form is brought into inference form where it is to be measured.
  */
 #include "runtime/runtime.h"
 
@@ -13,8 +14,21 @@ bool pai_moves(const pai_moving *w, const char *initializer)
 	return !w->trainable || pai_glob(w->trainable, initializer);
 }
 
+bool pai_normalization_trains(const pai_node *n)
+{
+	if (pai_op_attr_find(n->op, "training_mode"))
+		return pai_node_int(n, "training_mode", 0) != 0;
+	if (pai_op_attr_find(n->op, "is_test"))
+		return !pai_node_int(n, "is_test", 0);
+	bool more = false;
+	for (int o = 1; o < n->n_out; o++)
+		more = more || n->out[o];
+	return more;
+}
+
 typedef struct forms {
 	pai_model *model;
+	const pai_uses *uses;
 	pai_patch *patch;
 	const pai_moving *moving;
 	PAI_VEC(pai_statistic) statistics;
@@ -33,20 +47,38 @@ static bool statistics_move(const forms *f, const pai_node *n)
 	return pai_moves(f->moving, mean->name) || (scale && pai_moves(f->moving, scale->name));
 }
 
-static void train_batch_normalization(forms *f, pai_node *n)
+/* Some output from `from` on is read. */
+static bool is_read(const forms *f, const pai_node *n, int from)
 {
-	bool inferring = n->n_out == 1 && pai_node_int(n, "training_mode", 0) == 0 &&
-			 pai_node_int(n, "spatial", 1) == 1;
-	if (n->n_in != 5 || !inferring || !statistics_move(f, n))
-		return;
+	for (int i = from; i < n->n_out; i++)
+		if (n->out[i] && (n->out[i]->is_output || pai_uses_count(f->uses, n->out[i])))
+			return true;
+	return false;
+}
+
+static pai_node *normalization(forms *f, pai_node *n, const char *what, int n_out)
+{
 	pai_patch *p = f->patch;
-	pai_patch_begin(p, n, "BatchNormalization in training mode");
-	pai_node *now = pai_patch_node(p, "", "BatchNormalization", pai_node_label(n), 5, n->in, 3);
+	pai_patch_begin(p, n, what);
+	pai_node *now =
+		pai_patch_node(p, "", "BatchNormalization", pai_node_label(n), 5, n->in, n_out);
 	pai_patch_set_float(p, now, "epsilon", pai_node_float(n, "epsilon", 1e-5f));
 	pai_patch_set_float(p, now, "momentum", pai_node_float(n, "momentum", 0.9f));
-	pai_patch_set_int(p, now, "training_mode", 1);
-	pai_patch_replace(p, n->out[0], now->out[0]);
+	for (int i = 0; i < n_out && i < n->n_out; i++)
+		if (n->out[i])
+			pai_patch_replace(p, n->out[i], now->out[i]);
 	pai_patch_erase(p, n);
+	return now;
+}
+
+/* Before opset 14 there were outputs 3 and 4, which are not what later versions compute. */
+static void train_batch_normalization(forms *f, pai_node *n)
+{
+	if (n->n_in != 5 || pai_node_int(n, "spatial", 1) != 1 || is_read(f, n, 3) ||
+	    !statistics_move(f, n))
+		return;
+	pai_node *now = normalization(f, n, "BatchNormalization in training mode", 3);
+	pai_patch_set_int(f->patch, now, "training_mode", 1);
 	for (int i = 0; i < 2; i++)
 		PAI_PUSH(f->model->arena, f->statistics,
 			 ((pai_statistic){n->in[3 + i], now->out[1 + i]}));
@@ -74,9 +106,81 @@ static pai_status train_dropout(forms *f, pai_node *n)
 	return PAI_OK;
 }
 
+static void infer_batch_normalization(forms *f, pai_node *n)
+{
+	if (n->n_in == 5 && pai_node_int(n, "spatial", 1) == 1 && pai_normalization_trains(n) &&
+	    !is_read(f, n, 1))
+		normalization(f, n, "BatchNormalization in inference mode", 1);
+}
+
+static void infer_dropout(forms *f, pai_node *n)
+{
+	if (n->n_in < 3 || !n->in[2] || is_read(f, n, 1) || !pai_can_replace(n->out[0], n->in[0]))
+		return;
+	pai_patch_begin(f->patch, n, "Dropout in inference mode");
+	pai_patch_replace(f->patch, n->out[0], n->in[0]);
+	pai_patch_erase(f->patch, n);
+}
+
+pai_status pai_inference_forms(pai_model *m)
+{
+	forms f = {.model = m,
+		   .patch = pai_patch_new(m->graph),
+		   .uses = pai_uses_new(m->arena, m->graph)};
+	for (int i = 0; i < m->graph->nodes.n; i++) {
+		pai_node *n = m->graph->nodes.at[i];
+		if (pai_node_is(n, "BatchNormalization"))
+			infer_batch_normalization(&f, n);
+		else if (pai_node_is(n, "Dropout"))
+			infer_dropout(&f, n);
+	}
+	pai_applied applied;
+	return pai_patch_apply(f.patch, -1, &applied);
+}
+
+/* Is v read where running statistics do not stand? */
+static bool read_elsewhere(const pai_uses *uses, const pai_value *v)
+{
+	for (int i = 0; i < uses->n[v->id]; i++) {
+		const pai_use *u = &uses->of[v->id][i];
+		if (!pai_node_is(u->node, "BatchNormalization") || u->slot < 3)
+			return true;
+	}
+	return false;
+}
+
+pai_status pai_separate_statistics(pai_model *m)
+{
+	const pai_uses *uses = pai_uses_new(m->arena, m->graph);
+	pai_patch *p = pai_patch_new(m->graph);
+	for (int i = 0; i < m->graph->nodes.n; i++) {
+		pai_node *n = m->graph->nodes.at[i];
+		bool merged = false;
+		if (!pai_node_is(n, "BatchNormalization"))
+			continue;
+		for (int k = 3; k < n->n_in && k < 5; k++)
+			merged |= n->in[k] && n->in[k]->init && n->in[k]->graph == m->graph &&
+				  read_elsewhere(uses, n->in[k]);
+		for (int k = 1; merged && k < n->n_in && k < 5; k++) {
+			pai_value *v = n->in[k];
+			if (!v || !v->init || v->graph != m->graph || pai_uses_count(uses, v) < 2)
+				continue;
+			pai_patch_begin(p, n, "parameters that started equal");
+			pai_tensor *own = pai_arena_dup(m->arena, v->init, sizeof *own);
+			own->origin = NULL;
+			pai_patch_rewire(p, n, k, pai_patch_init(p, v->name, own));
+		}
+	}
+	pai_applied applied;
+	return pai_patch_apply(p, -1, &applied);
+}
+
 pai_status pai_training_forms(pai_model *m, const pai_moving *w, pai_statistic **out, int *n_out)
 {
-	forms f = {.model = m, .patch = pai_patch_new(m->graph), .moving = w};
+	forms f = {.model = m,
+		   .patch = pai_patch_new(m->graph),
+		   .uses = pai_uses_new(m->arena, m->graph),
+		   .moving = w};
 	for (int i = 0; i < m->graph->nodes.n; i++) {
 		pai_node *n = m->graph->nodes.at[i];
 		if (pai_node_is(n, "BatchNormalization"))

@@ -80,8 +80,10 @@ static pai_status build(pai_ctx *ctx, const pai_session_options *s, bool trainin
 	PAI_TRY(find_output(ctx, m, s->output, &output));
 	assert(output);
 	set_outputs(m, 1, &output);
-	if (training) {
-		PAI_TRY(pai_inline_calls(m, 0, NULL)); /* forms may stand in functions */
+	PAI_TRY(pai_inline_calls(m, 0, NULL)); /* forms may stand in functions */
+	if (!training) {
+		PAI_TRY(pai_inference_forms(m));
+	} else {
 		const pai_moving moving = {s->freeze, s->trainable};
 		PAI_TRY(pai_training_forms(m, &moving, &o->statistics, &o->n_statistics));
 	}

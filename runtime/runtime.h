@@ -435,6 +435,14 @@ bool pai_moves(const pai_moving *w, const char *initializer);
  * not move stays as it is. */
 PAI_MUST_USE pai_status pai_training_forms(pai_model *m, const pai_moving *w, pai_statistic **out,
 					   int *n_out);
+/* The other way round, for what the file holds in training mode. */
+PAI_MUST_USE pai_status pai_inference_forms(pai_model *m);
+/* Does it use the statistics of the batch? In opset 7 to 13 the outputs asked for tell. */
+bool pai_normalization_trains(const pai_node *n);
+/* Exporters merge tensors that are equal, such as the ones and zeros that a fresh
+ * BatchNormalization has as scale and variance, bias and mean. Where running statistics were merged
+ * with anything else, the node gets tensors of its own again. */
+PAI_API PAI_MUST_USE pai_status pai_separate_statistics(pai_model *m);
 
 /* ---- objective.c: a model with labels and a loss ---- */
 

@@ -253,6 +253,7 @@ static int64_t *in_order(trainer *t, int64_t n)
 static pai_status prepare(trainer *t)
 {
 	PAI_TRY(pai_model_initialize(t->model));
+	PAI_TRY(pai_separate_statistics(t->model));
 	PAI_TRY(choose_batch(t));
 	const pai_field *labels = pai_label_field(t->o.data, t->o.label);
 	t->o.session.float_labels = t->o.session.loss->integer_labels && are_floats(labels);

@@ -28,19 +28,6 @@ static batch batch_of(const pai_call *c, const pai_tensor *x)
 	return b;
 }
 
-/* In opset 7 to 13 the outputs asked for tell. */
-static bool trains(const pai_node *n)
-{
-	if (pai_op_attr_find(n->op, "training_mode"))
-		return pai_node_int(n, "training_mode", 0) != 0;
-	if (pai_op_attr_find(n->op, "is_test"))
-		return !pai_node_int(n, "is_test", 0);
-	bool more = false;
-	for (int o = 1; o < n->n_out; o++)
-		more = more || n->out[o];
-	return more;
-}
-
 /* Calls part(row of x as double, elements, channel, payload) for all of x, in order. */
 typedef void (*part_fn)(void *payload, const double *x, int64_t first, int64_t n, int64_t channel);
 
@@ -162,7 +149,7 @@ static pai_status batch_normalization(pai_call *c)
 	PAI_TRY(vector(c, 3, b.channels, &s.mean));
 	PAI_TRY(vector(c, 4, b.channels, &s.var));
 	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, x->dims));
-	if (trains(c->node)) {
+	if (pai_normalization_trains(c->node)) {
 		PAI_TRY(batch_statistics(c, &b, x, &s));
 		PAI_TRY(write_statistics(c, &b, &s));
 	}
@@ -287,10 +274,10 @@ pai_status pai_grad_batch_normalization(pai_grad *g, const pai_node *n, pai_valu
 	pai_node *made = pai_patch_node(p, PAI_DOMAIN_INTERNAL, "BatchNormGrad", "grad", 5, in, 3);
 	pai_patch_set_float(p, made, "epsilon", pai_node_float(n, "epsilon", 1e-5f));
 	pai_patch_set_int(p, made, "spatial", pai_node_int(n, "spatial", 1));
-	pai_patch_set_int(p, made, "training_mode", trains(n));
+	pai_patch_set_int(p, made, "training_mode", pai_normalization_trains(n));
 	for (int k = 0; k < 3; k++)
 		dx[k] = made->out[k];
-	if (!trains(n) && (pai_grad_wanted(g, n, 3) || pai_grad_wanted(g, n, 4)))
+	if (!pai_normalization_trains(n) && (pai_grad_wanted(g, n, 3) || pai_grad_wanted(g, n, 4)))
 		to_statistics(g, n, made->out[1], made->out[2], dx);
 	return PAI_OK;
 }

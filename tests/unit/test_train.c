@@ -559,6 +559,67 @@ static void moves_statistics(void **state)
 	}
 }
 
+/* The same, as exporters write it for training, and with equal tensors merged. */
+static const char exported[] =
+	HEAD "g (float[N, 6] x) => (float[N, 4] y)\n"
+	     "<float[4, 6] w = {1,0,0,0,0,0, 0,1,0,0,0,0, 0,0,1,0,0,0, 0,0,0,1,0,0},\n"
+	     " float[4] scale = {1,1,1,1}, float[4] bias = {0,0,0,0},\n"
+	     " float[4] mean = {0,0,0,0}, float[4] var = {1,1,1,1}, float[4] unused = {1,2,3,4},\n"
+	     " bool on = {1}, float half = {0.5}> {\n"
+	     "  h = Gemm <transB = 1> (x, w)\n"
+	     "  n, m, v = BatchNormalization <training_mode = 1> (h, scale, bias, mean, var)\n"
+	     "  y = Dropout (n, half, on)\n"
+	     "}\n";
+
+static const char merged[] =
+	HEAD "g (float[N, 6] x) => (float[N, 4] y)\n"
+	     "<float[4, 6] w = {1,0,0,0,0,0, 0,1,0,0,0,0, 0,0,1,0,0,0, 0,0,0,1,0,0},\n"
+	     " float[4] ones = {1,1,1,1}, float[4] zeros = {0,0,0,0}> {\n"
+	     "  h = Gemm <transB = 1> (x, w)\n"
+	     "  i = BatchNormalization (h, ones, zeros, zeros, ones)\n"
+	     "  y = BatchNormalization (i, ones, zeros, zeros, ones)\n"
+	     "}\n";
+
+static const char *input_name(const pai_model *m, int node, int slot)
+{
+	return m->graph->nodes.at[node]->in[slot]->name;
+}
+
+static void moves_statistics_of_exports(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 16);
+	double sum = 0;
+	for (int i = 0; i < 16; i++)
+		sum += pai_tensor_get(&d->fields[0].tensor, i * 6) / 16;
+	pai_train_options o = options(f, d, "sgd{lr=0.1}");
+	o.epochs = 1;
+	o.val = d;
+	pai_train_result r, again;
+	pai_model *m = parse(f, exported);
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+	assert_true(fabs(pai_tensor_get(weight(m, "mean"), 0) - 0.1 * sum) < 1e-6);
+	o.session.optimizer_settings = item(f, "sgd{lr=0}");
+	o.session.freeze = "mean";
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK); /* measured without dropping */
+	assert_int_equal(pai_train(f->ctx, m, &o, &again), PAI_OK);
+	assert_true(r.val_loss == again.val_loss && r.val_loss != r.loss);
+	pai_model_free(m);
+	m = parse(f, merged);
+	o = options(f, d, "sgd{lr=0.1}");
+	o.epochs = 1;
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+	for (int node = 1; node < 3; node++)
+		for (int i = 1; i < 5; i++)
+			for (int k = i + 1; k < 5; k++)
+				assert_string_not_equal(input_name(m, node, i),
+							input_name(m, node, k));
+	assert_string_not_equal(input_name(m, 1, 1), input_name(m, 2, 1));
+	assert_true(fabs(pai_tensor_get(weight(m, input_name(m, 1, 3)), 0) - 0.1 * sum) < 1e-6);
+	assert_true(fabs(pai_tensor_get(weight(m, input_name(m, 2, 3)), 0)) < 1e-6);
+	pai_model_free(m);
+}
+
 static void reports_progress(void *payload, const pai_train_progress *p)
 {
 	int *seen = payload;
@@ -672,6 +733,7 @@ int main(void)
 		cmocka_unit_test(epochs_allocate_little),
 		cmocka_unit_test_setup_teardown(leaves_a_run_folder, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_statistics, setup, teardown),
+		cmocka_unit_test_setup_teardown(moves_statistics_of_exports, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_lengths, setup, teardown),
 		cmocka_unit_test_setup_teardown(trains_apart_after_clean_up, setup, teardown),
 		cmocka_unit_test(updates_elementwise),
