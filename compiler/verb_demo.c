@@ -35,15 +35,14 @@ typedef struct demo {
 	double start;
 } demo;
 
-typedef struct phase { /* epochs at one rate; a list ends with 0 epochs */
+typedef struct training { /* the rate falls to nothing over the epochs, along a cosine */
 	int epochs;
 	double lr;
-} phase;
+} training;
 
-/* A fifth of the rate at the end of the first stage lets the weights settle. */
-static const phase first[] = {{4, 1e-3}, {1, 2e-4}, {0, 0}};
-static const phase further[] = {{2, 2e-4}, {0, 0}};
-static const phase quantised[] = {{1, 2e-4}, {0, 0}};
+static const training first = {5, 2e-3};
+static const training further = {2, 1e-3};
+static const training quantised = {1, 4e-4};
 
 typedef struct network {
 	const char *name, *model;
@@ -157,6 +156,7 @@ static pai_status train_options(demo *d, double lr, int epochs, const char *run_
 		.data = d->train,
 		.val = d->test,
 		.label = "labels",
+		.schedule = pai_schedule_find("cosine"),
 		.epochs = epochs,
 		.batch = 128,
 		.shuffle = true,
@@ -175,38 +175,33 @@ static pai_status apply_passes(demo *d, pai_model *m, const char *text)
 	return pai_pipeline_run(m, &pipeline, NULL, d->c->arena, &report);
 }
 
-static pai_status train_phases(demo *d, row *r, pai_model *m, const phase *phases)
+static pai_status train(demo *d, row *r, pai_model *m, const training *t)
 {
-	for (int i = 0; phases && phases[i].epochs; i++) {
-		pai_train_options o;
-		pai_train_result result;
-		const char *what =
-			i ? pai_arena_printf(d->c->arena, "%s-%d", r->stage, i + 1) : r->stage;
-		PAI_TRY(train_options(d, phases[i].lr, phases[i].epochs,
-				      path_in(d, r->net, what, ""), &o));
-		PAI_TRY(pai_train(d->c->ctx, m, &o, &result));
-		r->first_epoch += phases[i].epochs;
-		r->accuracy = result.val_accuracy;
-	}
+	pai_train_options o;
+	pai_train_result result;
+	PAI_TRY(train_options(d, t->lr, t->epochs, path_in(d, r->net, r->stage, ""), &o));
+	PAI_TRY(pai_train(d->c->ctx, m, &o, &result));
+	r->first_epoch += t->epochs;
+	r->accuracy = result.val_accuracy;
 	return PAI_OK;
 }
 
 /* Reads `in`, applies `passes`, trains (either may be NULL), writes the row's file. */
-static pai_status stage(demo *d, row *r, const char *in, const char *passes, const phase *phases)
+static pai_status stage(demo *d, row *r, const char *in, const char *passes, const training *t)
 {
 	double start = pai_now();
 	pai_model *m;
 	PAI_TRY(cli_model(d->c, in, &m));
 	pai_status status = passes ? apply_passes(d, m, passes) : PAI_OK;
-	if (status == PAI_OK)
-		status = train_phases(d, r, m, phases);
+	if (status == PAI_OK && t)
+		status = train(d, r, m, t);
 	cli_progress_end(d->c);
 	if (status == PAI_OK)
 		status = pai_model_write(m, r->file, NULL);
 	r->seconds = pai_now() - start;
 	if (status == PAI_OK)
 		status = measure(d, r, m);
-	if (status == PAI_OK && phases)
+	if (status == PAI_OK && t)
 		cli_print(d->c, "%s %-10s %5.2f %%  in %s\n", r->net, r->stage, 100 * r->accuracy,
 			  cli_duration(d->c, r->seconds));
 	pai_model_free(m);
@@ -240,18 +235,18 @@ static pai_status run_net(demo *d, const network *n)
 		d->c->arena,
 		"add-transforms{rules=\"weights:deterministic_rounding{num_levels=%d}\"}", LEVELS);
 	row *r = add_row(d, n->name, "plain", plain);
-	PAI_TRY(stage(d, r, example(d, n->model), NULL, first));
+	PAI_TRY(stage(d, r, example(d, n->model), NULL, &first));
 	const int fork = r->first_epoch;
 	r = add_row(d, n->name, "control", control);
 	r->first_epoch = fork;
-	PAI_TRY(stage(d, r, plain, NULL, further));
+	PAI_TRY(stage(d, r, plain, NULL, &further));
 	r = add_row(d, n->name, "dendrites", grown);
 	r->first_epoch = fork;
-	PAI_TRY(stage(d, r, plain, "add-dendrites", further));
+	PAI_TRY(stage(d, r, plain, "add-dendrites", &further));
 	const int last = r->first_epoch;
 	r = add_row(d, n->name, "4-bit", four);
 	r->first_epoch = last;
-	PAI_TRY(stage(d, r, grown, rules, quantised));
+	PAI_TRY(stage(d, r, grown, rules, &quantised));
 	r = add_row(d, n->name, "burnt in", deploy);
 	PAI_TRY(stage(d, r, four, "burn-in", NULL));
 	PAI_TRY(rerun(d, r, PAI_FAST));
