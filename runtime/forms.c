@@ -138,6 +138,14 @@ pai_status pai_inference_forms(pai_model *m)
 	return pai_patch_apply(f.patch, -1, &applied);
 }
 
+/* The initialiser of g that v is, or is handed on from by Identity; NULL: none. */
+static pai_value *initializer_of(const pai_graph *g, pai_value *v)
+{
+	while (v && v->producer && pai_node_is(v->producer, "Identity"))
+		v = v->producer->in[0];
+	return v && v->init && v->graph == g ? v : NULL;
+}
+
 /* Is v read where running statistics do not stand? */
 static bool read_elsewhere(const pai_uses *uses, const pai_value *v)
 {
@@ -149,28 +157,32 @@ static bool read_elsewhere(const pai_uses *uses, const pai_value *v)
 	return false;
 }
 
+static void separate(pai_patch *p, const pai_uses *uses, pai_node *n)
+{
+	enum { SCALE = 1, MEAN = 3, END = 5 };
+	pai_value *from[END] = {NULL};
+	bool merged = false;
+	for (int k = SCALE; k < n->n_in && k < END; k++)
+		from[k] = initializer_of(n->graph, n->in[k]);
+	for (int k = MEAN; k < END; k++)
+		merged |= from[k] && read_elsewhere(uses, from[k]);
+	for (int k = SCALE; merged && k < END; k++) {
+		if (!from[k] || (from[k] == n->in[k] && pai_uses_count(uses, from[k]) < 2))
+			continue;
+		pai_tensor *own = pai_arena_dup(n->graph->model->arena, from[k]->init, sizeof *own);
+		own->origin = NULL;
+		pai_patch_begin(p, n, "parameters that started equal");
+		pai_patch_rewire(p, n, k, pai_patch_init(p, n->in[k]->name, own));
+	}
+}
+
 pai_status pai_separate_statistics(pai_model *m)
 {
 	const pai_uses *uses = pai_uses_new(m->arena, m->graph);
 	pai_patch *p = pai_patch_new(m->graph);
-	for (int i = 0; i < m->graph->nodes.n; i++) {
-		pai_node *n = m->graph->nodes.at[i];
-		bool merged = false;
-		if (!pai_node_is(n, "BatchNormalization"))
-			continue;
-		for (int k = 3; k < n->n_in && k < 5; k++)
-			merged |= n->in[k] && n->in[k]->init && n->in[k]->graph == m->graph &&
-				  read_elsewhere(uses, n->in[k]);
-		for (int k = 1; merged && k < n->n_in && k < 5; k++) {
-			pai_value *v = n->in[k];
-			if (!v || !v->init || v->graph != m->graph || pai_uses_count(uses, v) < 2)
-				continue;
-			pai_patch_begin(p, n, "parameters that started equal");
-			pai_tensor *own = pai_arena_dup(m->arena, v->init, sizeof *own);
-			own->origin = NULL;
-			pai_patch_rewire(p, n, k, pai_patch_init(p, v->name, own));
-		}
-	}
+	for (int i = 0; i < m->graph->nodes.n; i++)
+		if (pai_node_is(m->graph->nodes.at[i], "BatchNormalization"))
+			separate(p, uses, m->graph->nodes.at[i]);
 	pai_applied applied;
 	return pai_patch_apply(p, -1, &applied);
 }
