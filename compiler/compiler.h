@@ -197,6 +197,12 @@ struct pai_ctx {
 	/* Each diagnostic as it comes; NULL: only kept. */
 	void (*on_diag)(void *payload, const pai_diag *d);
 	void *payload;
+	uint64_t bytes_read;    /* of all files so far: what runs may take grows with it */
+	struct pai_spent {      /* by runs; see runtime/budget.c */
+		uint64_t bytes; /* held now */
+		uint64_t work;  /* in this scope */
+		int scopes;     /* that are open */
+	} run;
 	struct pai_ctx_private *own; /* arena of the diagnostics and the symbolic dims */
 };
 

@@ -211,6 +211,8 @@ static pai_status take(pai_ctx *ctx, pai_arena *a, int fd, const struct stat *st
 {
 	const pai_io *io = ctx->io;
 	size_t size = (size_t)st->st_size;
+	uint64_t stored = 512 * (uint64_t)st->st_blocks; /* less than its size if it has holes */
+	ctx->bytes_read += stored && stored < size ? stored : size;
 	path = pai_arena_strdup(a, path);
 	void *at = size ? io->map(io->payload, fd, size) : NULL;
 	struct stat now;
@@ -265,6 +267,7 @@ static pai_status read_stdin(pai_ctx *ctx, pai_arena *a, pai_file *out)
 	if (all) {
 		pai_copy(all, buf, n);
 		*out = (pai_file){"-", all, n, -1};
+		ctx->bytes_read += n;
 	} else if (s == PAI_OK) {
 		s = pai_fail(ctx, PAI_E_memory, pai_at_file("-"), "%zu bytes to read", n);
 	}

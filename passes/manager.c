@@ -180,7 +180,9 @@ static pai_status run_item(manager *mg, const pai_pipeline *pl, int i, pai_arena
 			  .pass = pass,
 			  .counts = p->counts};
 	double start = pai_now();
+	pai_budget_begin(mg->ctx); /* what folding executes */
 	pai_status status = run_pass(mg, &r, p);
+	pai_budget_end(mg->ctx);
 	p->seconds = pai_now() - start;
 	count_model(mg->m, &p->nodes_after, &p->inits_after, &p->bytes_after);
 	mg->report->rewrites += p->rewrites;

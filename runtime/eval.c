@@ -91,7 +91,11 @@ static pai_status call_kernel(pai_ctx *ctx, const evaluation *e, const pai_node 
 		      .in = aligned,
 		      .out = out,
 		      .run = &run};
-	pai_status st = k->run(&c);
+	pai_status st = pai_budget_work(ctx, pai_at_node(n),
+					pai_node_work(n, n->n_in, aligned, n->n_out,
+						      (const pai_tensor *const *)out, false));
+	if (st == PAI_OK)
+		st = k->run(&c);
 	run.strings = NULL; /* results point into it */
 	pai_run_free(&run);
 	return st;
@@ -146,7 +150,7 @@ static pai_status run_alone(pai_ctx *ctx, const evaluation *e, const pai_node *n
 pai_status pai_eval_node(pai_ctx *ctx, pai_arena *a, const pai_node *n, const pai_tensor *const *in,
 			 uint64_t max_bytes, pai_tensor **out)
 {
-	const evaluation e = {a, max_bytes ? max_bytes : ctx->limits.run_bytes};
+	const evaluation e = {a, max_bytes ? max_bytes : pai_run_bytes(ctx)};
 	const pai_kernel *k = n->op ? pai_op_kernel(n->op) : NULL;
 	for (int o = 0; o < n->n_out; o++)
 		out[o] = n->out[o] ? PAI_NEW(a, pai_tensor) : NULL;

@@ -195,15 +195,20 @@ pai_status pai_inline_graph(pai_patch *p, pai_arena *scratch, const pai_graph *g
 {
 	const pai_ctx *ctx = g->model->ctx;
 	uint64_t nodes = (uint64_t)g->nodes.n; /* with the bodies */
+	uint64_t most = ctx->limits.inlined_nodes + ctx->bytes_read;
+	if (most > ctx->limits.nodes)
+		most = ctx->limits.nodes;
 	for (int i = 0; i < g->nodes.n; i++) {
 		pai_node *n = g->nodes.at[i];
 		const pai_function *f = how->called(how->payload, n);
 		if (!f)
 			continue;
 		nodes += (uint64_t)f->graph->nodes.n;
-		if (nodes > ctx->limits.nodes)
+		if (nodes > most)
 			return pai_fail(g->model->ctx, PAI_E_limit, pai_at_node(n),
-					"nodes: the bodies of functions make the model too large");
+					"the bodies of functions make %llu nodes, allowed are "
+					"%llu (inlined_nodes)",
+					(unsigned long long)nodes, (unsigned long long)most);
 		how->done(how->payload, n, f, pai_inline_call(p, scratch, n, f));
 	}
 	return PAI_OK;

@@ -68,10 +68,35 @@ static void fill(pai_tensor *t, uint64_t seed, uint64_t stream)
 	}
 }
 
-static pai_status random_input(pai_ctx *ctx, pai_arena *a, const pai_value *v, uint64_t seed,
-			       uint64_t stream, const pai_tensor **out)
+typedef struct held { /* memory of inputs, until their arena goes */
+	pai_ctx *ctx;
+	size_t nbytes;
+} held;
+
+static void give_back(void *p)
 {
-	int64_t dims[PAI_MAX_RANK];
+	held *h = p;
+	pai_budget_give(h->ctx, h->nbytes);
+}
+
+enum { FILL_WORK = 40 }; /* of a random number */
+
+/* Both are taken before any input is made: a large one is refused at once. */
+static pai_status afford(pai_ctx *ctx, pai_arena *a, const pai_value *v, const int64_t *dims)
+{
+	held *h = PAI_NEW(a, held);
+	h->ctx = ctx;
+	if (!pai_tensor_nbytes(v->type.dtype, v->type.rank, dims, &h->nbytes))
+		h->nbytes = SIZE_MAX;
+	PAI_TRY(pai_budget_take(ctx, pai_at_value(v), h->nbytes));
+	pai_arena_defer(a, give_back, h);
+	const pai_tensor t = {
+		.dtype = v->type.dtype, .rank = v->type.rank, .dims = (int64_t *)dims};
+	return pai_budget_work(ctx, pai_at_value(v), FILL_WORK * (double)pai_tensor_nelem(&t));
+}
+
+static pai_status input_dims(pai_ctx *ctx, const pai_value *v, int64_t *dims)
+{
 	if (v->type.kind != PAI_TYPE_TENSOR || v->type.rank < 0 || v->type.rank > PAI_MAX_RANK ||
 	    !v->type.dtype)
 		return pai_fail(ctx, PAI_E_bad_input, pai_at_value(v),
@@ -79,23 +104,30 @@ static pai_status random_input(pai_ctx *ctx, pai_arena *a, const pai_value *v, u
 				"numbers; give inputs with --input");
 	for (int k = 0; k < v->type.rank; k++)
 		dims[k] = size_for(v->type.dims[k], k, 1);
-	pai_tensor *t = pai_tensor_new(a, v->type.dtype, v->type.rank, dims);
-	if (!t)
-		return pai_fail(ctx, PAI_E_memory, pai_at_value(v), "no memory for an input");
-	t->name = pai_arena_strdup(a, v->name); /* the model may be a copy that goes */
-	fill(t, seed, stream);
-	*out = t;
 	return PAI_OK;
 }
 
 static pai_status fill_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
 			      const pai_tensor ***out)
 {
+	int64_t dims[PAI_MAX_RANK];
 	pai_value *const *in;
 	int n = pai_model_inputs(m, &in);
 	*out = PAI_NEWS(a, const pai_tensor *, n);
-	for (int i = 0; i < n; i++)
-		PAI_TRY(random_input(ctx, a, in[i], seed, (uint64_t)i, &(*out)[i]));
+	for (int i = 0; i < n; i++) {
+		PAI_TRY(input_dims(ctx, in[i], dims));
+		PAI_TRY(afford(ctx, a, in[i], dims));
+	}
+	for (int i = 0; i < n; i++) {
+		PAI_TRY(input_dims(ctx, in[i], dims));
+		pai_tensor *t = pai_tensor_new(a, in[i]->type.dtype, in[i]->type.rank, dims);
+		if (!t)
+			return pai_fail(ctx, PAI_E_memory, pai_at_value(in[i]),
+					"no memory for an input");
+		t->name = pai_arena_strdup(a, in[i]->name); /* the model may be a copy that goes */
+		fill(t, seed, (uint64_t)i);
+		(*out)[i] = t;
+	}
 	return PAI_OK;
 }
 
@@ -123,8 +155,8 @@ static pai_status try_size(pai_ctx *ctx, pai_arena *a, const pai_model *m, int64
 	return status;
 }
 
-pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
-			     const pai_tensor ***out)
+static pai_status random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
+				const pai_tensor ***out)
 {
 	if (!has_free_dims(m))
 		return fill_inputs(ctx, a, m, seed, out);
@@ -151,6 +183,15 @@ pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uin
 	return pai_fail(ctx, PAI_E_bad_input, pai_at_file(m->path),
 			"no sizes were found for the free input dimensions with which the model "
 			"runs; give them with --dim NAME=N, or inputs with --input");
+}
+
+pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, uint64_t seed,
+			     const pai_tensor ***out)
+{
+	pai_budget_begin(ctx);
+	pai_status status = random_inputs(ctx, a, m, seed, out);
+	pai_budget_end(ctx);
+	return status;
 }
 
 static bool fits(const pai_type *t, const pai_tensor *given)

@@ -56,9 +56,49 @@ static void choose_threads(pai_plan *p)
 	p->threads = p->run.threads = want < most ? want : most;
 }
 
+pai_status pai_plan_charge(pai_plan *p)
+{
+	return p->worst ? pai_budget_work(p->ctx, pai_at_node(p->worst), p->charge) : PAI_OK;
+}
+
+static double unit_work(const pai_plan *p, const pai_unit *u, pai_arena *a)
+{
+	const pai_tensor **in = PAI_NEWS(a, const pai_tensor *, u->n_in + 1);
+	const pai_tensor **out = PAI_NEWS(a, const pai_tensor *, u->n_out + 1);
+	for (int i = 0; i < u->n_in; i++)
+		in[i] = u->in[i] ? &u->in[i]->tensor : NULL;
+	for (int o = 0; o < u->n_out; o++)
+		out[o] = u->out[o] ? &u->out[o]->tensor : NULL;
+	return pai_node_work(u->node, u->n_in, in, u->n_out, out, pai_unit_is_fast(p, u));
+}
+
+/* What one run takes of its budget; a plan that takes more than there is is not made. */
+static pai_status estimate(pai_plan *p)
+{
+	double most = 0;
+	pai_arena *a = pai_arena_new(p->ctx);
+	for (int i = 0; i < p->units.n; i++) {
+		const pai_unit *u = p->units.at[i];
+		if (u->dead || u->dynamic) /* dynamic: charged when it runs */
+			continue;
+		double work = unit_work(p, u, a);
+		if (work > most) {
+			most = work;
+			p->worst = u->node;
+		}
+		p->charge += work;
+	}
+	pai_arena_free(a);
+	uint64_t before = p->ctx->run.work;
+	pai_status st = pai_plan_charge(p);
+	p->ctx->run.work = before;
+	return st;
+}
+
 static pai_status build(pai_plan *p, const pai_lowering *l)
 {
 	PAI_TRY(pai_plan_lower(p, l));
+	PAI_TRY(estimate(p));
 	if (p->options.backend == PAI_FAST)
 		pai_plan_prepare(p);
 	if (p->options.work > 0)
@@ -132,7 +172,10 @@ pai_status pai_plan_new(pai_ctx *ctx, const pai_graph *g, int n_inputs,
 {
 	PAI_TRY(check_inputs(ctx, g, n_inputs, inputs));
 	pai_lowering l = {.graph = g, .n_inputs = n_inputs, .inputs = inputs};
-	return pai_plan_build(ctx, &l, NULL, o, out);
+	pai_budget_begin(ctx);
+	pai_status st = pai_plan_build(ctx, &l, NULL, o, out);
+	pai_budget_end(ctx);
+	return st;
 }
 
 void pai_plan_free(pai_plan *p)
@@ -197,7 +240,11 @@ pai_status pai_plan_run(pai_plan *p, const pai_tensor *const *inputs, const pai_
 	}
 	int threads = omp_get_max_threads();
 	omp_set_num_threads(p->threads);
-	pai_status st = pai_plan_execute(p);
+	pai_budget_begin(p->ctx);
+	pai_status st = pai_plan_charge(p);
+	if (st == PAI_OK)
+		st = pai_plan_execute(p);
+	pai_budget_end(p->ctx);
 	omp_set_num_threads(threads);
 	PAI_TRY(st);
 	for (int i = 0; i < p->n_outputs; i++)

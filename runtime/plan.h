@@ -105,6 +105,8 @@ struct pai_plan {
 	pai_slot *loss;               /* before which nothing moves */
 	bool begun;                   /* ... and the step that looks at it is emitted */
 	double work;                  /* multiply-adds of the units, about */
+	double charge;                /* what a run takes of its budget, */
+	const pai_node *worst;        /* ... and what takes most of it; NULL: nothing does */
 	const struct pai_own *own;    /* our arithmetic */
 	pai_slot **inputs, **outputs; /* outputs: of the graph, then kept values */
 	int n_inputs, n_outputs;
@@ -113,7 +115,7 @@ struct pai_plan {
 	void *memory; /* the arena of contents, */
 	uint8_t *at;  /* ... aligned */
 	size_t bytes;
-	size_t buffer_bytes; /* in all buffers */
+	size_t held; /* of the budget of runs */
 	int threads;
 	struct pai_dnn *dnn; /* oneDNN's engine; NULL: not needed yet. See onednn.c */
 	pai_run run;
@@ -134,6 +136,8 @@ pai_slot *pai_plan_slot(pai_plan *p, const pai_value *v, pai_place place);
 int pai_graph_captures(pai_arena *a, const pai_graph *g, const pai_value ***out);
 
 /* plan_memory.c */
+/* Counts bytes against the budget of runs until the plan is freed. */
+PAI_MUST_USE pai_status pai_plan_hold(pai_plan *p, pai_where at, size_t nbytes);
 PAI_MUST_USE pai_status pai_plan_layout(pai_plan *p);
 /* Room for nbytes in the slot's own buffer. */
 PAI_MUST_USE pai_status pai_slot_reserve(pai_plan *p, pai_slot *s, size_t nbytes);
@@ -163,6 +167,8 @@ pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pa
 /* plan.c */
 PAI_MUST_USE pai_status pai_plan_build(pai_ctx *ctx, const pai_lowering *l, const pai_frame *frame,
 				       const pai_plan_options *o, pai_plan **out);
+/* Takes what a run needs from the budget. */
+PAI_MUST_USE pai_status pai_plan_charge(pai_plan *p);
 /* Runs the steps; the tensors of inputs and captures are set. */
 PAI_MUST_USE pai_status pai_plan_execute(pai_plan *p);
 /* Appends a step that works on these slots (NULL entries are fine), for their lifetimes. */

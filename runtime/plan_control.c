@@ -7,7 +7,10 @@
  */
 #include "runtime/plan.h"
 
-enum { FIXED_PLANS = 4 }; /* per subgraph, before shapes are left open */
+enum {
+	FIXED_PLANS = 4, /* per subgraph, before shapes are left open */
+	CALL_WORK = 400, /* of handing values over */
+};
 
 typedef struct subplan {
 	const pai_graph *graph;
@@ -131,6 +134,7 @@ pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pa
 {
 	pai_subplans *s = ((pai_node_step *)c)->subplans;
 	pai_plan *p;
+	PAI_TRY(pai_budget_work(c->ctx, pai_at_node(c->node), CALL_WORK));
 	PAI_TRY(find(s, g, n_in, in, &p));
 	if (n_out > p->n_outputs)
 		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
@@ -141,6 +145,7 @@ pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pa
 		lend(p->captures[i].slot, &s->unit->captures[i].slot->tensor);
 	/* Iterations draw different random numbers. */
 	p->run.step = c->run->step + (++s->calls << 40);
+	PAI_TRY(pai_plan_charge(p));
 	PAI_TRY(pai_plan_execute(p));
 	for (int i = 0; i < n_out; i++)
 		out[i] = p->outputs[i]->tensor;

@@ -9,6 +9,8 @@
 #include <assert.h>
 #include <string.h>
 
+enum { UNIT_WORK = 3000, UNIT_BYTES = 512 }; /* of making the step of a node, about */
+
 typedef struct scope { /* values of one graph, as called from one place */
 	const struct scope *outer;
 	const pai_graph *graph;
@@ -58,12 +60,13 @@ static pai_status describe(pai_plan *p, pai_slot *s, pai_dtype dtype, int rank, 
 	s->tensor.nbytes = 0;
 	if (!all_known(rank, dims) || dtype == PAI_UNDEFINED)
 		return PAI_OK;
-	if (!pai_tensor_nbytes(dtype, rank, s->tensor.dims, &s->tensor.nbytes) ||
-	    s->tensor.nbytes > p->ctx->limits.run_bytes)
-		return pai_fail(p->ctx, PAI_E_run_memory,
-				s->value ? pai_at_value(s->value) : pai_at_nothing(),
-				"this tensor alone is larger than the memory limit");
-	return PAI_OK;
+	bool fits = pai_tensor_nbytes(dtype, rank, s->tensor.dims, &s->tensor.nbytes);
+	if (fits && s->tensor.nbytes <= pai_run_bytes(p->ctx))
+		return PAI_OK;
+	return pai_fail(
+		p->ctx, PAI_E_run_memory, s->value ? pai_at_value(s->value) : pai_at_nothing(),
+		"this tensor alone needs %zu bytes, a run may hold %llu (run_bytes)",
+		fits ? s->tensor.nbytes : SIZE_MAX, (unsigned long long)pai_run_bytes(p->ctx));
 }
 
 static bool is_fixed(const pai_slot *s)
@@ -290,6 +293,9 @@ static pai_status fold(lowering *l, pai_unit *u)
 static pai_status lower_unit(lowering *l, scope *sc, const pai_node *n, pai_slot **in)
 {
 	pai_plan *p = l->p;
+	/* Calls of functions, and calls in those, make a small model large. */
+	PAI_TRY(pai_budget_work(p->ctx, pai_at_node(n), UNIT_WORK));
+	PAI_TRY(pai_plan_hold(p, pai_at_node(n), UNIT_BYTES));
 	pai_unit *u = PAI_NEW(p->arena, pai_unit);
 	*u = (pai_unit){
 		.node = n, .n_in = n->n_in, .n_out = n->n_out, .in = in, .frame = sc->frame};

@@ -120,13 +120,18 @@ static size_t place_all(pai_plan *p, pai_arena *temp)
 	return m.end;
 }
 
+pai_status pai_plan_hold(pai_plan *p, pai_where at, size_t nbytes)
+{
+	PAI_TRY(pai_budget_take(p->ctx, at, nbytes));
+	p->held += nbytes;
+	return PAI_OK;
+}
+
 static pai_status get_memory(pai_plan *p)
 {
 	const pai_allocator *m = p->ctx->allocator;
 	size_t align = p->bytes >= HUGE_PAGE ? HUGE_PAGE : ALIGN, whole;
-	if (p->bytes > p->ctx->limits.run_bytes)
-		return pai_fail(p->ctx, PAI_E_run_memory, pai_at_nothing(),
-				"the run needs %zu bytes for its tensors", p->bytes);
+	PAI_TRY(pai_plan_hold(p, pai_at_nothing(), p->bytes));
 	if (!pai_size_add(p->bytes, align, &whole) || !(p->memory = m->alloc(m->payload, whole)))
 		return pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(),
 				"no memory for the tensors of a run, %zu bytes", p->bytes);
@@ -170,22 +175,18 @@ pai_status pai_slot_reserve(pai_plan *p, pai_slot *s, size_t nbytes)
 	const pai_allocator *m = p->ctx->allocator;
 	if (s->buffer && nbytes <= s->buffer_bytes)
 		return PAI_OK;
-	uint64_t others = p->buffer_bytes - s->buffer_bytes + p->bytes;
-	if (nbytes > p->ctx->limits.run_bytes || others > p->ctx->limits.run_bytes - nbytes)
-		return pai_fail(p->ctx, PAI_E_run_memory,
-				s->value ? pai_at_value(s->value) : pai_at_nothing(),
-				"the run needs more than its limit for tensors, %zu bytes here",
-				nbytes);
 	if (s->buffer)
 		m->free(m->payload, s->buffer);
-	p->buffer_bytes -= s->buffer_bytes;
+	s->buffer = NULL;
+	pai_budget_give(p->ctx, s->buffer_bytes);
+	p->held -= s->buffer_bytes;
 	s->buffer_bytes = 0;
+	PAI_TRY(pai_plan_hold(p, s->value ? pai_at_value(s->value) : pai_at_nothing(), nbytes));
+	s->buffer_bytes = nbytes;
 	s->buffer = m->alloc(m->payload, nbytes ? nbytes : 1);
 	if (!s->buffer)
 		return pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(),
 				"no memory for a tensor of %zu bytes", nbytes);
-	s->buffer_bytes = nbytes;
-	p->buffer_bytes += nbytes;
 	return PAI_OK;
 }
 
@@ -197,4 +198,5 @@ void pai_plan_release(pai_plan *p)
 			m->free(m->payload, p->slots.at[i]->buffer);
 	if (p->memory)
 		m->free(m->payload, p->memory);
+	pai_budget_give(p->ctx, p->held);
 }

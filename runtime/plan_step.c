@@ -60,12 +60,23 @@ static pai_status shape_outputs(pai_node_step *s, pai_arena *a)
 	return PAI_OK;
 }
 
+enum { SHAPE_WORK = 2000 }; /* of finding the shapes of a step when it runs */
+
+static pai_status charge(const pai_call *c)
+{
+	double work = pai_node_work(c->node, c->n_in, c->in, c->n_out,
+				    (const pai_tensor *const *)c->out, false);
+	return pai_budget_work(c->ctx, pai_at_node(c->node), SHAPE_WORK + work);
+}
+
 static pai_status run_dynamic(void *args, pai_run *run)
 {
 	pai_node_step *s = args;
 	pai_arena *a = pai_arena_new(s->call.ctx);
 	pai_status st = shape_outputs(s, a);
 	pai_arena_free(a);
+	if (st == PAI_OK)
+		st = charge(&s->call);
 	if (st == PAI_OK)
 		st = run_fixed(s, run);
 	for (int o = 0; st == PAI_OK && o < s->call.n_out; o++)

@@ -6,8 +6,8 @@ enum { ALIGN = 64, SMALLEST = 1 << 16 };
 
 struct pai_block {
 	pai_block *below;
-	void *base; /* as the allocator gave it */
-	size_t size, used;
+	void *base;               /* as the allocator gave it */
+	size_t whole, size, used; /* whole: with this head */
 	uint8_t *at;
 };
 
@@ -15,18 +15,24 @@ static pai_block *block_new(pai_run *r, size_t size)
 {
 	const pai_allocator *m = r->ctx->allocator;
 	size_t whole;
-	if (!pai_size_add(size, sizeof(pai_block) + 2 * ALIGN, &whole) ||
-	    whole > r->ctx->limits.run_bytes - r->bytes)
+	r->refused = false;
+	if (!pai_size_add(size, sizeof(pai_block) + 2 * ALIGN, &whole))
 		return NULL;
+	uint64_t most = pai_run_bytes(r->ctx);
+	if (whole > most || r->ctx->run.bytes > most - whole) {
+		r->refused = true; /* the kernel says so: pai_call_nomem */
+		return NULL;
+	}
 	void *base = m->alloc(m->payload, whole);
 	if (!base)
 		return NULL;
+	r->ctx->run.bytes += whole;
 	uintptr_t head = ((uintptr_t)base + 15) / 16 * 16;
 	pai_block *b = (pai_block *)head;
 	uintptr_t at = (head + sizeof *b + ALIGN - 1) / ALIGN * ALIGN;
-	*b = (pai_block){.below = r->block, .base = base, .size = size, .at = (uint8_t *)at};
+	*b = (pai_block){
+		.below = r->block, .base = base, .whole = whole, .size = size, .at = (uint8_t *)at};
 	r->block = b;
-	r->bytes += size;
 	return b;
 }
 
@@ -34,7 +40,7 @@ static void block_drop(pai_run *r)
 {
 	pai_block *b = r->block;
 	r->block = b->below;
-	r->bytes -= b->size;
+	pai_budget_give(r->ctx, b->whole);
 	r->ctx->allocator->free(r->ctx->allocator->payload, b->base);
 }
 
@@ -99,6 +105,17 @@ void pai_run_free(pai_run *r)
 void *pai_call_scratch(pai_call *c, size_t nbytes)
 {
 	return pai_run_scratch(c->run, nbytes);
+}
+
+pai_status pai_call_nomem(const pai_call *c)
+{
+	if (c->run->refused)
+		return pai_fail(c->ctx, PAI_E_run_memory, pai_at_node(c->node),
+				"its intermediate results need more than the %llu bytes that a "
+				"run may hold (run_bytes)",
+				(unsigned long long)pai_run_bytes(c->ctx));
+	return pai_fail(c->ctx, PAI_E_memory, pai_at_node(c->node),
+			"no memory for its intermediate results");
 }
 
 static bool same_shape(const pai_tensor *t, pai_dtype dtype, int rank, const int64_t *dims)

@@ -26,7 +26,7 @@ struct pai_run {
 	void *owner;        /* the executor's own */
 	pai_block *block;   /* newest block of scratch; NULL: none yet */
 	size_t want;  /* bytes the next block is made for, so that one block serves a steady run */
-	size_t bytes; /* of all blocks, counted against limits.run_bytes */
+	bool refused; /* scratch was refused by the budget, not by the allocator */
 };
 
 typedef struct pai_mark { /* a height of the scratch stack */

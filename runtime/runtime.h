@@ -75,6 +75,7 @@ PAI_API PAI_MUST_USE pai_status pai_call_output(pai_call *c, int o, pai_dtype dt
 						const int64_t *dims);
 /* Memory for the duration of the call; NULL when there is none. Aligned to 64 bytes. */
 PAI_API void *pai_call_scratch(pai_call *c, size_t nbytes);
+pai_status pai_call_nomem(const pai_call *c); /* reports that there was none, and why */
 /* Runs a subgraph of the node (If, Loop, Scan): `in` become its inputs in order; `out` receives
  * its outputs, borrowed until the next such call. They may be inputs handed through. */
 PAI_API PAI_MUST_USE pai_status pai_call_subgraph(pai_call *c, const pai_graph *g, int n_in,
@@ -95,10 +96,27 @@ PAI_API float pai_random_uniform(const pai_random *r, uint64_t i); /* [0,1), 24 
 PAI_API void pai_random_uniforms(const pai_random *r, uint64_t first, size_t n, float *out);
 PAI_API float pai_random_normal(const pai_random *r, uint64_t i); /* N(0,1), element i */
 
+/* ---- budget.c: what runs may take ---- */
+
+/* What happens until the end of the scope counts as one run for limits.run_work; scopes nest, the
+ * outermost counts. Every run of a plan is a scope. */
+PAI_API void pai_budget_begin(pai_ctx *ctx);
+PAI_API void pai_budget_end(pai_ctx *ctx);
+/* Counts memory for contents against limits.run_bytes, and work against limits.run_work. */
+PAI_MUST_USE pai_status pai_budget_take(pai_ctx *ctx, pai_where at, size_t nbytes);
+void pai_budget_give(pai_ctx *ctx, size_t nbytes);
+PAI_MUST_USE pai_status pai_budget_work(pai_ctx *ctx, pai_where at, double work);
+/* The most bytes that runs may hold at one time. */
+uint64_t pai_run_bytes(const pai_ctx *ctx);
+/* An estimate from shapes; tensors may be NULL or of unknown rank (-1). fast: vector code. */
+double pai_node_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
+		     const pai_tensor *const *out, bool fast);
+
 /* ---- eval.c: one node, for folding and tests ---- */
 
 /* Runs the shape rule and the reference kernel (or the function body) of a node on contents.
- * Outputs are allocated in the arena. LIMIT when an output would pass max_bytes (0: run_bytes). */
+ * Outputs are allocated in the arena. LIMIT when an output would pass max_bytes (0: what a run may
+ * hold). */
 PAI_API PAI_MUST_USE pai_status pai_eval_node(pai_ctx *ctx, pai_arena *a, const pai_node *n,
 					      const pai_tensor *const *in, uint64_t max_bytes,
 					      pai_tensor **out);

@@ -220,6 +220,12 @@ static double unit_work(const pai_unit *u)
 	return 0;
 }
 
+bool pai_unit_is_fast(const pai_plan *p, const pai_unit *u)
+{
+	return p->options.backend == PAI_FAST && u->node->op &&
+	       builders[pai_op_id(u->node->op)] != pai_fast_none && pai_unit_is(u, PAI_FLOAT);
+}
+
 void pai_plan_prepare(pai_plan *p)
 {
 	for (int i = 0; i < p->units.n; i++)

@@ -25,6 +25,9 @@ pai_status pai_emit_fast(pai_plan *p, pai_unit *u, bool *taken);
 /* Estimates the work and lets units read what makes fusion possible. Once, before emission. */
 void pai_plan_prepare(pai_plan *p);
 
+/* A builder will take it, or something like it. */
+bool pai_unit_is_fast(const pai_plan *p, const pai_unit *u);
+
 /* All operands and results there are have a known shape and are of this type. */
 bool pai_unit_is(const pai_unit *u, pai_dtype dtype);
 /* The contents of an operand where no run can change them, or NULL. */

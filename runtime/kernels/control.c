@@ -177,15 +177,6 @@ pai_status pai_call_body(pai_call *c, const char *attr, int n_in, int n_out, con
 	return PAI_OK;
 }
 
-pai_status pai_count_step(pai_call *c, int64_t done)
-{
-	if ((uint64_t)done < c->ctx->limits.loop_steps)
-		return PAI_OK;
-	return pai_fail(c->ctx, PAI_E_limit, pai_at_node(c->node),
-			"runs more than %llu iterations (--limit-loop-steps)",
-			(unsigned long long)c->ctx->limits.loop_steps);
-}
-
 pai_status pai_scalar_input(pai_call *c, int slot, pai_dtype dtype, int64_t *out)
 {
 	const pai_tensor *t = c->in[slot];

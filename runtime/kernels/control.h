@@ -35,8 +35,6 @@ PAI_MUST_USE pai_status pai_hand_out(pai_call *c, int o, const pai_tensor *t);
 /* The subgraph of an attribute, checked to have these numbers of inputs and outputs. */
 PAI_MUST_USE pai_status pai_call_body(pai_call *c, const char *attr, int n_in, int n_out,
 				      const pai_graph **out);
-/* Counts an iteration against limits.loop_steps. */
-PAI_MUST_USE pai_status pai_count_step(pai_call *c, int64_t done);
 /* Element 0 of a boolean or integer input. */
 PAI_MUST_USE pai_status pai_scalar_input(pai_call *c, int slot, pai_dtype dtype, int64_t *out);
 

@@ -219,8 +219,3 @@ void pai_lane_finish(pai_lane lane, const void *from, pai_tensor *out)
 	if (from != out->data)
 		pai_lane_store(lane, from, out->dtype, out->data, 0, pai_tensor_nelem(out));
 }
-
-pai_status pai_call_nomem(const pai_call *c)
-{
-	return pai_fail(c->ctx, PAI_E_memory, pai_at_node(c->node), "no memory for scratch");
-}

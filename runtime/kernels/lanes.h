@@ -49,6 +49,5 @@ void pai_lane_finish(pai_lane lane, const void *from, pai_tensor *out);
 float pai_round_to_odd(double v);
 
 /* "out of memory" of a kernel's scratch. */
-pai_status pai_call_nomem(const pai_call *c);
 
 #endif

@@ -60,7 +60,6 @@ static pai_status prepare(pai_call *c, loop *l)
 
 static pai_status iterate(pai_call *c, loop *l, int64_t i)
 {
-	PAI_TRY(pai_count_step(c, i));
 	PAI_TRY(pai_keep_int(c, &l->now[0], i));
 	PAI_TRY(pai_keep_bool(c, &l->now[1], l->condition));
 	for (int k = 0; k < 2 + l->states; k++)

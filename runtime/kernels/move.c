@@ -27,8 +27,7 @@ pai_status pai_call_room(pai_call *c, int64_t count, size_t size, void **out)
 	if (pai_size_mul((size_t)count, size, &nbytes))
 		room = pai_call_scratch(c, nbytes ? nbytes : 1);
 	if (!room)
-		return pai_fail(c->ctx, PAI_E_memory, pai_at_node(c->node),
-				"no memory for its intermediate results");
+		return pai_call_nomem(c);
 	*out = room;
 	return PAI_OK;
 }

@@ -161,7 +161,6 @@ static pai_status scan_9(pai_call *c, scan *s)
 	for (int k = 0; k < s->states; k++)
 		PAI_TRY(pai_keep(c, &s->now[k], c->in[k]));
 	for (int64_t i = 0; i < s->length; i++) {
-		PAI_TRY(pai_count_step(c, i));
 		for (int k = 0; k < s->inputs; k++) {
 			PAI_TRY(input_axis(c, s, k, &axis, &backwards));
 			PAI_TRY(take_slice(c, s->states + k, 0, 0, axis,
@@ -249,7 +248,6 @@ static pai_status scan_8(pai_call *c, scan *s)
 		for (int k = 0; k < s->outputs; k++)
 			s->stacks[k].n = 0;
 		for (int64_t i = 0; i < s->length; i++) {
-			PAI_TRY(pai_count_step(c, i));
 			for (int k = 0; k < s->inputs; k++) {
 				int64_t direction = 0;
 				PAI_TRY(list_item(c, "directions", s->inputs, k, &direction));

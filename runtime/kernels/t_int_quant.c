@@ -127,7 +127,7 @@ static pai_status run_gradient(pai_call *c)
 	double k = a.scale * a.post, weighted = 0;
 	float *shifted = pai_call_scratch(c, sizeof(float) * (size_t)(n ? n : 1));
 	if (!shifted)
-		return pai_fail(c->ctx, PAI_E_memory, pai_at_node(c->node), "no scratch memory");
+		return pai_call_nomem(c);
 	for (int64_t i = 0; i < n; i++) {
 		shifted[i] = s.maintain_zero ? v[i] : centred(&a, v[i]);
 		dx[i] = (float)(g[i] * k);

@@ -152,7 +152,7 @@ static void check_case(void **state)
 		char text[1024];
 		pai_ctx *ctx = pai_ctx_new(NULL);
 		pai_model *m;
-		ctx->limits.loop_steps = 1000;
+		ctx->limits.run_work = 1000000;
 		model_text(c, text, sizeof text);
 		pai_status status = pai_text_parse(ctx, "case", text, strlen(text), &m);
 		if (status != PAI_OK)
