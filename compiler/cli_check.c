@@ -78,21 +78,14 @@ pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y, cli_che
 		PAI_NEWS(c->arena, const pai_tensor *const *, check->sets + 1);
 	pai_plan_options o = {.backend = PAI_FAST};
 	PAI_TRY(cli_backend(c, &o.backend));
-<<<<<<< HEAD
-	PAI_TRY(inputs_of(c, x, check, sets));
-	allow_for_precision(c, x, check);
-	PAI_TRY(pai_compare(c->ctx, c->arena, x, y, &o, check->sets, sets, &check->differences,
-			    &check->n));
-	if (c->report)
-=======
 	pai_budget_begin(c->ctx); /* all runs of the check are one */
 	pai_status status = inputs_of(c, x, check, sets);
+	allow_for_precision(c, x, check);
 	if (status == PAI_OK)
 		status = pai_compare(c->ctx, c->arena, x, y, &o, check->sets, sets,
 				     &check->differences, &check->n);
 	pai_budget_end(c->ctx);
 	if (status == PAI_OK && c->report)
->>>>>>> fc6f17e (Runs have a budget of bytes and work, counted over nested bodies and all runs of a check)
 		report(c, check);
 	return status;
 }

@@ -43,7 +43,7 @@ expect 0 'usage: pai-opt' "$bin" --help
 expect 2 'usage: pai-opt' "$bin"
 expect 0 'ONNX IR' "$bin" --version
 expect 0 'protobuf-c 1.' "$bin" --version
-expect 0 '(default 8589934592)' "$bin" --list-limits
+expect 0 'run-work' "$bin" --list-limits
 for verb in $("$bin" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
 	expect 0 "usage: pai-opt $verb" "$bin" "$verb" --help
 	expect 2 'has no option "--no-such-option"' "$bin" "$verb" --no-such-option
@@ -53,6 +53,37 @@ for list in passes ops transforms losses optimizers readers errors; do
 	expect 0 '[' "$bin" --list-$list --json
 done
 expect 2 '' "$bin" --list-nonsense
+
+# small models that ask for much
+cat >long.onnxtxt <<'END'
+<ir_version: 9, opset_import: ["" : 17]>
+g (float[2] x) => (float[2] y) {
+   c = Constant <value = bool {1}> ()
+   d = Abs (x)
+   y = Loop (, c, x) <body = b (int64 i, bool on, float[2] s) => (bool e, float[2] t) {
+      e = Identity (on)
+      t = Add (s, x)
+   }>
+}
+END
+cat >large.onnxtxt <<'END'
+<ir_version: 9, opset_import: ["" : 17]>
+g (float[1] x) => (float[60000,60000] y) {
+   d = Abs (x)
+   s = Constant <value = int64[2] {60000, 60000}> ()
+   y = Expand (x, s)
+}
+END
+expect 4 'run_work' "$bin" long.onnxtxt
+expect 4 '--check=0' "$bin" long.onnxtxt
+expect 4 'run_work' "$bin" run long.onnxtxt --runtime=reference
+expect 4 'allowed are 1000000 (run_work)' "$bin" run long.onnxtxt --limit-run-work=1000000
+expect 4 'run_bytes' "$bin" large.onnxtxt
+expect 4 'run_bytes' "$bin" compare large.onnxtxt large.onnxtxt
+expect 4 '--max-memory' "$bin" grad large.onnxtxt --output=g.npz
+holds 'nothing was written' absent long.opt.onnxtxt
+holds 'nothing was written' absent large.opt.onnxtxt
+expect 0 'wrote' "$bin" long.onnxtxt --check=0
 
 # usage
 expect 2 'did you mean --passes?' "$bin" "$tiny" --pases=x
