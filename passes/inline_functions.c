@@ -123,10 +123,14 @@ static bool domain_needed(pai_model *m, const char *domain)
 	return o.version == 0 || !*domain;
 }
 
+typedef struct imports { /* of the model as it came */
+	int n;
+	bool *needed;
+} imports;
+
 static pai_status begin(pai_pass_run *r, pai_model *m)
 {
-	start *before = PAI_NEW(r->scratch, start);
-	before->most = pai_inline_limit(m);
+	imports *before = PAI_NEW(r->scratch, imports);
 	before->n = m->n_opsets;
 	before->needed = PAI_NEWS(r->scratch, bool, m->n_opsets);
 	for (int i = 0; i < m->n_opsets; i++)
@@ -137,7 +141,7 @@ static pai_status begin(pai_pass_run *r, pai_model *m)
 
 /* What was imported for bodies, or for functions that went, goes when nothing needs it; what
  * nothing needed from the start is not ours to take. */
-static void drop_imports(pai_model *m, const start *before)
+static void drop_imports(pai_model *m, const imports *before)
 {
 	int kept = 0;
 	for (int i = 0; i < m->n_opsets; i++)
