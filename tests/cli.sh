@@ -48,9 +48,11 @@ for verb in $("$bin" --help | sed -n 's/^  \([a-z-]*\)  .*/\1/p'); do
 	expect 0 "usage: pai-opt $verb" "$bin" "$verb" --help
 	expect 2 'has no option "--no-such-option"' "$bin" "$verb" --no-such-option
 done
-for list in passes ops transforms losses optimizers readers errors; do
+for list in $("$bin" --help | grep -o -- '--list-[a-z]*' | cut -c8-); do
 	expect 0 '' "$bin" --list-$list
 	expect 0 '[' "$bin" --list-$list --json
+	holds "--list-$list --json is JSON with names" sh -c "'$bin' --list-$list --json |
+		python3 -c 'import json, sys; assert all(r[\"name\"] for r in json.load(sys.stdin))'"
 done
 expect 2 '' "$bin" --list-nonsense
 
@@ -131,6 +133,65 @@ sed 's/0.9, -0.4/0.8, -0.4/' "$tiny" >other.onnxtxt
 expect 1 'E0802' "$bin" compare "$tiny" other.onnxtxt
 expect 1 'E0802' "$bin" compare "$tiny" other.onnxtxt --rtol=0 --atol=1e-9
 expect 0 '' "$bin" compare "$tiny" other.onnxtxt --atol=10
+
+# gradients against differences: dead and zero ones, kinks, edges of a domain, integers, unused inputs
+cat >dead.onnxtxt <<'EOF'
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[2, 3] x, int64[2] index, float[2] unused) => (float[2, 2] y, float[2, 3] z)
+<float[3, 4] w = {-0.26, -0.9, -0.11, -0.37, -0.5, -0.25, -0.77, -0.6, -0.05, -0.33, -0.41, -0.8},
+ float[4] b = {-100, -100, -100, -100}, float[4, 2] v = {1, 2, 3, 4, 5, 6, 7, 8}, float[3] zero = {0, 0, 0},
+ float[2, 3] t = {1, 2, 3, 4, 5, 6}>
+{
+   h = Gemm (x, w, b)
+   r = Relu (h)
+   y = MatMul (r, v)
+   q = Gather <axis = 0> (t, index)
+   z = Mul (q, zero)
+}
+EOF
+cat >flat.onnxtxt <<'EOF'
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[64, 3] x) => (float[64, 3] y)
+<float[3, 4] w = {0.26, -0.9, 0.11, 0.37, 0.5, -0.25, 0.77, -0.6, 0.05, 0.33, -0.41, 0.8},
+ float[4, 3] v = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, float[3] large = {1000, 2000, 3000}>
+{
+   h = MatMul (x, w)
+   k = MatMul (h, v)
+   s = Softmax (k)
+   y = Add (s, large)
+}
+EOF
+cat >edge.onnxtxt <<'EOF'
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[3] x) => (float[3] y, float[4] r)
+<float[3] w = {0.001, 0, 4}, float[4] k = {0, 0.001, -0.001, 1}>
+{
+   a = Sqrt (w)
+   y = Mul (a, x)
+   r = Relu (k)
+}
+EOF
+cat >stairs.onnxtxt <<'EOF'
+<ir_version: 8, opset_import: ["" : 17, "pai" : 1]>
+g (float[3] x) => (float[3] y) <float[3] w = {0.3, 0.7, 1}>
+{
+   q = pai.DeterministicRounding <num_levels = 5> (w)
+   y = Mul (x, q)
+}
+EOF
+expect 1 'WRONG  w' "$bin" grad stairs.onnxtxt --check # straight-through, so not the slope of a stair
+expect 0 'ok     unused' "$bin" grad dead.onnxtxt --check
+expect 0 'ok     v' "$bin" grad flat.onnxtxt --check
+expect 0 '1 where the outputs are not finite' "$bin" grad edge.onnxtxt --check
+expect 0 '1 at a kink' "$bin" grad edge.onnxtxt --check
+holds 'no NaN is shown' sh -c "! '$bin' grad edge.onnxtxt --check | grep -q nan"
+
+# what a user picks from, and what a target refuses
+expect 2 'did you mean onnxruntime?' "$bin" "$tiny" --target=onnxruntim
+expect 2 'nearest: "cosine"' "$bin" train "$tiny" --data=x.npz --schedule=cosin
+expect 2 'warmup' "$bin" train "$tiny" --data=x.npz --schedule='cosine{warm=3}'
+expect 2 'nearest: "accuracy"' "$bin" train "$tiny" --data=x.npz --val=x.npz --metric=acuracy
+expect 2 'measured on --val' "$bin" train "$tiny" --data=x.npz --metric=accuracy
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
