@@ -698,6 +698,113 @@ static void updates_elementwise(void **state)
 	}
 }
 
+/* Factors by formula, at steps of a run of 100 with 10 an epoch. */
+static void schedules_follow_their_formulas(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t step;
+		double want;
+	} cases[] = {
+		{"constant", 0, 1},
+		{"constant{warmup=4}", 0, 0.2},
+		{"constant{warmup=4}", 3, 0.8},
+		{"constant{warmup=4}", 4, 1},
+		{"cosine", 0, 1},
+		{"cosine", 50, 0.5},
+		{"cosine{end=0.2}", 50, 0.6},
+		{"cosine{warmup=20}", 60, 0.5},
+		{"linear", 25, 0.75},
+		{"linear{end=0.5}", 99, 0.505},
+		{"linear{warmup=50}", 75, 0.5},
+		{"step{every=3,gamma=0.5}", 29, 1},
+		{"step{every=3,gamma=0.5}", 30, 0.5},
+		{"step{every=3,gamma=0.5}", 60, 0.25},
+		{"constant{warmup=1000}", 99, 100.0 / 101},
+	};
+	fixture *f = *state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const pai_item *settings = item(f, cases[i].text);
+		const pai_schedule *row = pai_schedule_find(settings->name);
+		assert_non_null(row);
+		assert_int_equal(pai_item_check(f->ctx, settings, row->options), PAI_OK);
+		pai_scheduling s = pai_scheduling_new(f->arena, row, settings, 100, 10);
+		double got = pai_scheduling_factor(&s, cases[i].step);
+		if (fabs(got - cases[i].want) > 1e-12)
+			fail_msg("%s at %d: %g, expected %g", cases[i].text, (int)cases[i].step,
+				 got, cases[i].want);
+	}
+}
+
+/* The first step of a warm-up is taken with its share of the learning rate. */
+static void steps_by_the_schedule(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 32);
+	pai_train_options o = options(f, d, "sgd{lr=0.5}");
+	pai_model *m[2];
+	pai_train_result r;
+	o.steps = 1;
+	for (int i = 0; i < 2; i++) {
+		m[i] = parse(f, network);
+		o.schedule = i ? pai_schedule_find("constant") : NULL;
+		o.schedule_settings = i ? item(f, "constant{warmup=1}") : NULL;
+		o.session.optimizer_settings = item(f, i ? "sgd{lr=1}" : "sgd{lr=0.5}");
+		assert_int_equal(pai_train(f->ctx, m[i], &o, &r), PAI_OK);
+	}
+	/* one step of a warm-up over two: half of the doubled rate */
+	assert_true(same(m[0], m[1], "w1") && same(m[0], m[1], "b2"));
+	pai_model_free(m[0]);
+	pai_model_free(m[1]);
+}
+
+static void metrics_score(void **state)
+{
+	fixture *f = *state;
+	pai_tensor *y = pai_tensor_new(f->arena, PAI_FLOAT, 2, (int64_t[]){2, 3});
+	pai_tensor *classes = pai_tensor_new(f->arena, PAI_INT64, 1, (int64_t[]){2});
+	pai_tensor *targets = pai_tensor_new(f->arena, PAI_FLOAT, 2, (int64_t[]){2, 3});
+	static const float values[] = {0, 2, 1, 5, 4, 3};
+	pai_copy(y->data, values, sizeof values);
+	for (int i = 0; i < 6; i++)
+		pai_tensor_set(targets, i, (double)values[i] + (i < 3 ? 1 : 0));
+	pai_tensor_set(classes, 0, 1);
+	pai_tensor_set(classes, 1, 2);
+	pai_tally accuracy = {0}, loss = {0}, mse = {0}, none = {0};
+	pai_metric_find("accuracy")->add(&accuracy, y, classes, 0.25);
+	pai_metric_find("loss")->add(&loss, y, classes, 0.25);
+	pai_metric_find("mse")->add(&mse, y, targets, 0.25);
+	pai_metric_find("mse")->add(&none, y, classes, 0.25);
+	assert_true(accuracy.sum / accuracy.count == 0.5);
+	assert_true(loss.sum / loss.count == 0.25);
+	assert_true(mse.sum / mse.count == 0.5);
+	assert_true(none.count == 0);
+	assert_null(pai_metric_find("none"));
+	assert_null(pai_metric_get(3));
+}
+
+/* The metric asked for chooses the best model: accuracy upwards, loss downwards. */
+static void chooses_by_the_metric(void **state)
+{
+	static const char *const wanted[] = {NULL, "accuracy", "loss"};
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 64);
+	for (int i = 0; i < 3; i++) {
+		pai_train_options o = options(f, d, "sgd{lr=0.3}");
+		pai_train_result r;
+		o.val = d;
+		o.metric = wanted[i] ? pai_metric_find(wanted[i]) : NULL;
+		pai_model *m = parse(f, network);
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+		assert_string_equal(r.metric->name, wanted[i] ? wanted[i] : "accuracy");
+		if (i == 2)
+			assert_true(r.best <= r.val_loss);
+		else
+			assert_true(r.best >= r.val_accuracy && r.best == r.best_accuracy);
+		pai_model_free(m);
+	}
+}
+
 /* The clean-up must not tie tensors that start equal: layers copied from one, biases of zeros. */
 static void trains_apart_after_clean_up(void **state)
 {
@@ -736,6 +843,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moves_statistics, setup, teardown),
 		cmocka_unit_test_setup_teardown(moves_statistics_of_exports, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_to_lengths, setup, teardown),
+		cmocka_unit_test_setup_teardown(schedules_follow_their_formulas, setup, teardown),
+		cmocka_unit_test_setup_teardown(steps_by_the_schedule, setup, teardown),
+		cmocka_unit_test_setup_teardown(metrics_score, setup, teardown),
+		cmocka_unit_test_setup_teardown(chooses_by_the_metric, setup, teardown),
 		cmocka_unit_test_setup_teardown(trains_apart_after_clean_up, setup, teardown),
 		cmocka_unit_test(updates_elementwise),
 	};
