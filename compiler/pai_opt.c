@@ -115,6 +115,26 @@ static void hold_standard_files(void)
 			_exit(PAI_IO);
 }
 
+/* Messages as --errors=json prints them, as a list. */
+static cJSON *messages(const pai_ctx *ctx)
+{
+	cJSON *list = cJSON_CreateArray();
+	for (int i = 0; i < pai_diag_count(ctx); i++) {
+		char *text = NULL;
+		size_t size;
+		FILE *to = open_memstream(&text, &size);
+		if (!to)
+			break;
+		pai_diag_print(pai_diag_get(ctx, i), to, true);
+		fclose(to);
+		cJSON *message = cJSON_Parse(text);
+		if (message)
+			cJSON_AddItemToArray(list, message);
+		free(text);
+	}
+	return list;
+}
+
 static pai_status write_report(cli *c, pai_status status)
 {
 	const char *path = cli_get(c, "report");
@@ -123,6 +143,7 @@ static pai_status write_report(cli *c, pai_status status)
 	cJSON_AddStringToObject(c->report, "command", c->command);
 	cJSON_AddStringToObject(c->report, "version", PAI_VERSION);
 	cJSON_AddNumberToObject(c->report, "exit", status);
+	cJSON_AddItemToObject(c->report, "messages", messages(c->ctx));
 	char *text = cJSON_Print(c->report);
 	pai_writer *w;
 	pai_status written = text ? pai_writer_open(c->ctx, path, &w) : PAI_NOMEM;

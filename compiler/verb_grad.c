@@ -359,10 +359,24 @@ static pai_status check(job *j, const pai_model *m)
 	return PAI_OK;
 }
 
+static void report(cli *c, const char *name, double norm, double largest)
+{
+	if (!c->report)
+		return;
+	cJSON *list = cJSON_GetObjectItem(c->report, "gradients"), *o = cJSON_CreateObject();
+	if (!list)
+		list = cJSON_AddArrayToObject(c->report, "gradients");
+	cJSON_AddStringToObject(o, "tensor", pai_escape(c->arena, name));
+	cJSON_AddNumberToObject(o, "norm", norm);
+	cJSON_AddNumberToObject(o, "largest", largest);
+	cJSON_AddItemToArray(list, o);
+}
+
 static pai_status hand_out(job *j)
 {
-	const char *path = cli_get(j->c, "output");
-	const char **names = PAI_NEWS(j->c->arena, const char *, j->n_wrt + 1);
+	cli *c = j->c;
+	const char *path = cli_get(c, "output");
+	const char **names = PAI_NEWS(c->arena, const char *, j->n_wrt + 1);
 	for (int i = 0; i < j->n_wrt; i++) {
 		double sum = 0, largest = 0;
 		names[i] = j->wrt[i]->name;
@@ -371,11 +385,12 @@ static pai_status hand_out(job *j)
 			sum += v * v;
 			largest = fmax(largest, fabs(v));
 		}
-		if (!path && !cli_has(j->c, "check"))
-			cli_print(j->c, "%s: norm %.6g, largest %.6g\n",
-				  pai_escape(j->c->arena, names[i]), sqrt(sum), largest);
+		report(c, names[i], sqrt(sum), largest);
+		if (!path && !cli_has(c, "check"))
+			cli_print(c, "%s: norm %.6g, largest %.6g\n",
+				  pai_escape(c->arena, names[i]), sqrt(sum), largest);
 	}
-	return path ? pai_npz_write(j->c->ctx, path, j->n_wrt, names, j->grad) : PAI_OK;
+	return path ? pai_npz_write(c->ctx, path, j->n_wrt, names, j->grad) : PAI_OK;
 }
 
 /* `plain` stays as it was read: the check runs it. */

@@ -186,6 +186,39 @@ expect 0 '1 where the outputs are not finite' "$bin" grad edge.onnxtxt --check
 expect 0 '1 at a kink' "$bin" grad edge.onnxtxt --check
 holds 'no NaN is shown' sh -c "! '$bin' grad edge.onnxtxt --check | grep -q nan"
 
+# reports of all verbs, failures included, are as docs/report.schema.json says
+cat >samples.py <<'EOF'
+import struct
+def idx(name, kind, dims, body):
+    with open(name, "wb") as f:
+        f.write(bytes([0, 0, kind, len(dims)]) + struct.pack(">%dI" % len(dims), *dims) + body)
+idx("x.idx2", 0x0D, [8, 2], struct.pack(">16f", *[float(i % 3) for i in range(16)]))
+idx("y.idx1", 0x08, [8], bytes(i % 2 for i in range(8)))
+EOF
+python3 samples.py
+mkdir reports
+mkdir -p empty
+report() { # exit code, verb and arguments...
+	code=$1
+	shift
+	expect "$code" '' "$bin" "$@" --report=reports/$code-$1.json
+}
+report 0 opt "$tiny" -o r.onnx
+report 4 opt stairs.onnxtxt -o r.onnx --passes= --target=generic
+report 0 run "$tiny" --profile
+report 1 compare "$tiny" other.onnxtxt
+report 1 grad stairs.onnxtxt --check
+report 0 grad "$tiny"
+report 0 inspect "$tiny"
+report 0 bench "$tiny"
+report 0 burn-in stairs.onnxtxt -o r.onnx
+report 0 convert "$tiny" -o r.onnx
+report 3 verify empty
+report 0 train "$tiny" --data=x.idx2,y.idx1 --val=x.idx2,y.idx1 --epochs=1 -o r.onnx
+report 3 train "$tiny" --data=x.idx2 -o r.onnx
+holds 'reports are valid' python3 "$here/report.py" "$here/../docs/report.schema.json" reports/*.json
+holds 'a report of a failure says why' grep -q E0803 reports/4-opt.json
+
 # what a user picks from, and what a target refuses
 expect 2 'did you mean onnxruntime?' "$bin" "$tiny" --target=onnxruntim
 expect 2 'nearest: "cosine"' "$bin" train "$tiny" --data=x.npz --schedule=cosin
