@@ -12,9 +12,58 @@
 
 enum { ENOUGH_WORK = 2000000 }; /* multiply-adds in a plan for which oneDNN is started */
 
-static bool uses_onednn(const pai_plan *p)
+/* Axes of size 1 on all sides are no axes: implementations take windows along the last axis at a
+ * time, which must not be such a one. */
+static void drop_axes(pai_dnn_conv *d)
 {
-	return !p->options.no_onednn && p->work >= ENOUGH_WORK;
+	int n = 0;
+	for (int i = 0; i < d->n_space; i++) {
+		if (d->in[i] == 1 && d->out[i] == 1 && d->kernel[i] == 1 &&
+		    (n || i + 1 < d->n_space))
+			continue;
+		int64_t *of[] = {d->in,       d->out,       d->kernel, d->stride,
+				 d->dilation, d->pad_begin, d->pad_end};
+		for (int k = 0; k < 7; k++)
+			of[k][n] = of[k][i];
+		n++;
+	}
+	d->n_space = n;
+}
+
+/* From windows over an image; weights [channels of the grid, channels of the image, kernel]. */
+static bool set_geometry(const pai_unit *u, const pai_tensor *image, const pai_tensor *weights,
+			 const pai_window *w, pai_dnn_conv *d)
+{
+	int n = image->rank - 2;
+	d->n_space = n;
+	d->batch = image->dims[0];
+	d->groups = pai_node_int(u->node, "group", 1);
+	d->in_channels = image->dims[1];
+	d->out_channels = weights->dims[0];
+	bool fits = d->batch > 0 && d->in_channels > 0 && d->out_channels > 0 && d->groups > 0 &&
+		    d->in_channels == weights->dims[1] * d->groups &&
+		    d->out_channels % d->groups == 0;
+	for (int i = 0; i < n; i++) {
+		d->in[i] = image->dims[i + 2];
+		d->out[i] = w->grid[i];
+		d->kernel[i] = weights->dims[i + 2];
+		d->stride[i] = w->stride[i];
+		d->dilation[i] = w->dilation[i];
+		d->pad_begin[i] = w->begin[i];
+		/* The end pad may be more than the windows need; oneDNN wants the exact one. */
+		int64_t extent = (d->kernel[i] - 1) * d->dilation[i] + 1;
+		d->pad_end[i] =
+			(d->out[i] - 1) * d->stride[i] + extent - d->in[i] - d->pad_begin[i];
+		fits &= d->in[i] > 0 && d->out[i] > 0 && d->kernel[i] > 0;
+	}
+	if (fits)
+		drop_axes(d);
+	return fits;
+}
+
+static bool has_space(const pai_tensor *image, const pai_tensor *weights)
+{
+	return image->rank >= 3 && image->rank <= 5 && weights->rank == image->rank;
 }
 
 /* The convolution of a unit from its node's attributes and the shapes of its image and weights. */
@@ -23,33 +72,11 @@ static pai_status describe(pai_plan *p, const pai_unit *u, const pai_tensor *ima
 {
 	pai_call call = {.ctx = p->ctx, .node = u->node};
 	pai_window w;
-	int n = image->rank - 2;
-	*fits = false;
-	if (n < 1 || n > 3 || weights->rank != image->rank)
+	*fits = has_space(image, weights);
+	if (!*fits)
 		return PAI_OK;
-	PAI_TRY(pai_window_over(&call, n, image->dims + 2, weights->dims + 2, &w));
-	d->n_space = n;
-	d->batch = image->dims[0];
-	d->groups = pai_node_int(u->node, "group", 1);
-	d->in_channels = image->dims[1];
-	d->out_channels = weights->dims[0];
-	for (int i = 0; i < n; i++) {
-		d->in[i] = image->dims[i + 2];
-		d->out[i] = w.grid[i];
-		d->kernel[i] = weights->dims[i + 2];
-		d->stride[i] = w.stride[i];
-		d->dilation[i] = w.dilation[i];
-		d->pad_begin[i] = w.begin[i];
-		d->pad_end[i] = w.end[i];
-		/* The end pad may be more than the windows need; oneDNN wants the exact one. */
-		int64_t extent = (d->kernel[i] - 1) * d->dilation[i] + 1;
-		d->pad_end[i] =
-			(d->out[i] - 1) * d->stride[i] + extent - d->in[i] - d->pad_begin[i];
-	}
-	*fits = d->batch > 0 && d->in_channels > 0 && d->out_channels > 0 &&
-		d->in_channels == weights->dims[1] * d->groups && d->out_channels % d->groups == 0;
-	for (int i = 0; i < n; i++)
-		*fits &= d->in[i] > 0 && d->out[i] > 0 && d->kernel[i] > 0;
+	PAI_TRY(pai_window_over(&call, image->rank - 2, image->dims + 2, weights->dims + 2, &w));
+	*fits = set_geometry(u, image, weights, &w, d);
 	return PAI_OK;
 }
 
@@ -136,65 +163,92 @@ typedef struct conv_step {
 	const pai_own *own;
 	pai_dnn_conv d;
 	const pai_tensor *x, *weights, *bias, *y, *columns, *packed, *scratch;
-	int64_t k, places; /* elements of a window; windows of an image */
-	bool constant;     /* the packed weights are there already */
+	int64_t k, places;     /* elements of a window; windows of an image */
+	int64_t block, blocks; /* windows gathered at a time; such blocks of an image */
+	bool constant;         /* the packed weights are there already */
 	int threads;
 } conv_step;
 
-/* Windows of one image [places, kernel..., channels] from channels-last contents. */
-static void gather(const pai_dnn_conv *d, const float *x, float *to)
+enum { COLUMNS = 1 << 16 }; /* floats of windows gathered at a time, about */
+
+typedef struct plane { /* the one or two axes of a convolution, as two */
+	int64_t h, w, kh, kw, ow, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
+} plane;
+
+static plane plane_of(const pai_dnn_conv *d)
 {
-	int64_t c = d->in_channels, kh = d->n_space > 1 ? d->kernel[0] : 1;
-	int last = d->n_space - 1;
-	int64_t h = d->n_space > 1 ? d->in[0] : 1, w = d->in[last], kw = d->kernel[last];
-	int64_t oh = d->n_space > 1 ? d->out[0] : 1, ow = d->out[last];
-	for (int64_t p = 0; p < oh; p++)
-		for (int64_t q = 0; q < ow; q++)
-			for (int64_t i = 0; i < kh; i++)
-				for (int64_t j = 0; j < kw; j++, to += c) {
-					int64_t r = d->n_space > 1 ? p * d->stride[0] +
-									     i * d->dilation[0] -
-									     d->pad_begin[0]
-								   : 0;
-					int64_t s = q * d->stride[last] + j * d->dilation[last] -
-						    d->pad_begin[last];
-					bool in = r >= 0 && r < h && s >= 0 && s < w;
-					const float *at = x + (r * w + s) * c;
+	int v = d->n_space - 1;
+	plane g = {.h = 1,
+		   .kh = 1,
+		   .stride_h = 1,
+		   .dilation_h = 1,
+		   .w = d->in[v],
+		   .kw = d->kernel[v],
+		   .ow = d->out[v],
+		   .stride_w = d->stride[v],
+		   .dilation_w = d->dilation[v],
+		   .pad_w = d->pad_begin[v]};
+	if (v > 0) {
+		g.h = d->in[0];
+		g.kh = d->kernel[0];
+		g.stride_h = d->stride[0];
+		g.dilation_h = d->dilation[0];
+		g.pad_h = d->pad_begin[0];
+	}
+	return g;
+}
+
+/* Windows lo to hi of an image, [hi - lo, kernel..., channels], from channels-last contents. */
+static void gather(const pai_dnn_conv *d, const float *x, int64_t lo, int64_t hi, float *to)
+{
+	const plane g = plane_of(d);
+	int64_t c = d->in_channels, line = g.kw * c;
+	for (int64_t at = lo; at < hi; at++)
+		for (int64_t i = 0; i < g.kh; i++, to += line) {
+			int64_t r = at / g.ow * g.stride_h + i * g.dilation_h - g.pad_h;
+			int64_t s = at % g.ow * g.stride_w - g.pad_w;
+			const float *row = x + (r * g.w + s) * c;
+			if (r < 0 || r >= g.h) {
+				memset(to, 0, sizeof *to * (size_t)line);
+			} else if (g.dilation_w == 1 && s >= 0 && s + g.kw <= g.w) {
+				for (int64_t e = 0; e < line; e++)
+					to[e] = row[e];
+			} else {
+				for (int64_t j = 0; j < g.kw; j++, s += g.dilation_w)
 					for (int64_t e = 0; e < c; e++)
-						to[e] = in ? at[e] : 0;
-				}
+						to[j * c + e] =
+							s >= 0 && s < g.w
+								? row[j * g.dilation_w * c + e]
+								: 0;
+			}
+		}
 }
 
 /* The adjoint: adds windows back into an image. */
-static void scatter(const pai_dnn_conv *d, const float *from, float *x)
+static void scatter(const pai_dnn_conv *d, const float *from, int64_t lo, int64_t hi, float *x)
 {
-	int64_t c = d->in_channels, kh = d->n_space > 1 ? d->kernel[0] : 1;
-	int last = d->n_space - 1;
-	int64_t h = d->n_space > 1 ? d->in[0] : 1, w = d->in[last], kw = d->kernel[last];
-	int64_t oh = d->n_space > 1 ? d->out[0] : 1, ow = d->out[last];
-	memset(x, 0, sizeof *x * (size_t)(h * w * c));
-	for (int64_t p = 0; p < oh; p++)
-		for (int64_t q = 0; q < ow; q++)
-			for (int64_t i = 0; i < kh; i++)
-				for (int64_t j = 0; j < kw; j++, from += c) {
-					int64_t r = d->n_space > 1 ? p * d->stride[0] +
-									     i * d->dilation[0] -
-									     d->pad_begin[0]
-								   : 0;
-					int64_t s = q * d->stride[last] + j * d->dilation[last] -
-						    d->pad_begin[last];
-					if (r < 0 || r >= h || s < 0 || s >= w)
-						continue;
-					float *at = x + (r * w + s) * c;
-					for (int64_t e = 0; e < c; e++)
-						at[e] += from[e];
-				}
+	const plane g = plane_of(d);
+	int64_t c = d->in_channels, line = g.kw * c;
+	for (int64_t at = lo; at < hi; at++)
+		for (int64_t i = 0; i < g.kh; i++, from += line) {
+			int64_t r = at / g.ow * g.stride_h + i * g.dilation_h - g.pad_h;
+			int64_t s = at % g.ow * g.stride_w - g.pad_w;
+			if (r < 0 || r >= g.h)
+				continue;
+			for (int64_t j = 0; j < g.kw; j++, s += g.dilation_w) {
+				if (s < 0 || s >= g.w)
+					continue;
+				float *to = x + (r * g.w + s) * c;
+				for (int64_t e = 0; e < c; e++)
+					to[e] += from[j * c + e];
+			}
+		}
 }
 
 /* [O, C, kernel] <-> [kernel, C, O] */
 static void pack(const conv_step *s, const float *w, float *to)
 {
-	int64_t o = s->d.out_channels, c = s->d.in_channels, area = s->k / c;
+	int64_t o = s->d.out_channels, c = s->d.in_channels / s->d.groups, area = s->k / c;
 	for (int64_t a = 0; a < area; a++)
 		for (int64_t i = 0; i < c; i++)
 			for (int64_t f = 0; f < o; f++)
@@ -203,21 +257,24 @@ static void pack(const conv_step *s, const float *w, float *to)
 
 static void unpack(const conv_step *s, const float *from, float *w)
 {
-	int64_t o = s->d.out_channels, c = s->d.in_channels, area = s->k / c;
+	int64_t o = s->d.out_channels, c = s->d.in_channels / s->d.groups, area = s->k / c;
 	for (int64_t f = 0; f < o; f++)
 		for (int64_t i = 0; i < c; i++)
 			for (int64_t a = 0; a < area; a++)
 				w[(f * c + i) * area + a] = from[(a * c + i) * o + f];
 }
 
-static void forward_images(void *args, int64_t lo, int64_t hi, int thread)
+/* Blocks of windows, counted over all images. */
+static void forward_blocks(void *args, int64_t lo, int64_t hi, int thread)
 {
 	const conv_step *s = args;
-	float *columns = (float *)s->columns->data + thread * s->places * s->k;
-	int64_t image = s->x->dims ? pai_tensor_nelem(s->x) / s->d.batch : 0, o = s->d.out_channels;
+	float *columns = (float *)s->columns->data + thread * s->block * s->k;
+	int64_t image = pai_tensor_nelem(s->x) / s->d.batch, o = s->d.out_channels;
 	for (int64_t i = lo; i < hi; i++) {
-		gather(&s->d, (const float *)s->x->data + i * image, columns);
-		pai_product g = {.m = s->places,
+		int64_t n = i / s->blocks, from = i % s->blocks * s->block;
+		int64_t to = from + s->block < s->places ? from + s->block : s->places;
+		gather(&s->d, (const float *)s->x->data + n * image, from, to, columns);
+		pai_product g = {.m = to - from,
 				 .n = o,
 				 .k = s->k,
 				 .a = columns,
@@ -226,9 +283,10 @@ static void forward_images(void *args, int64_t lo, int64_t hi, int thread)
 				 .b = s->packed->data,
 				 .b_row = o,
 				 .b_col = 1,
-				 .c = (float *)s->y->data + i * s->places * o,
+				 .c = (float *)s->y->data + (n * s->places + from) * o,
 				 .c_row = o,
 				 .alpha = 1,
+				 .beta = s->d.sum,
 				 .bias = s->bias ? s->bias->data : NULL,
 				 .relu = s->d.relu};
 		s->own->gemm(&g, true, 0, g.m,
@@ -242,31 +300,37 @@ static pai_status run_forward(void *args, pai_run *run)
 	(void)run;
 	if (!s->constant)
 		pack(s, s->weights->data, s->packed->data);
-	pai_parallel(s->threads, s->d.batch, forward_images, s);
+	pai_parallel(s->threads, s->d.batch * s->blocks, forward_blocks, s);
 	return PAI_OK;
 }
 
 static void backward_images(void *args, int64_t lo, int64_t hi, int thread)
 {
 	const conv_step *s = args;
-	float *columns = (float *)s->columns->data + thread * s->places * s->k;
+	float *columns = (float *)s->columns->data + thread * s->block * s->k;
 	int64_t image = pai_tensor_nelem(s->x) / s->d.batch, o = s->d.out_channels;
-	for (int64_t i = lo; i < hi; i++) {
-		pai_product g = {.m = s->places,
-				 .n = s->k,
-				 .k = o,
-				 .a = (const float *)s->y->data + i * s->places * o,
-				 .a_row = o,
-				 .a_col = 1,
-				 .b = s->packed->data,
-				 .b_row = 1,
-				 .b_col = o,
-				 .c = columns,
-				 .c_row = s->k,
-				 .alpha = 1};
-		s->own->gemm(&g, true, 0, g.m,
-			     (float *)s->scratch->data + thread * PAI_GEMM_SCRATCH);
-		scatter(&s->d, columns, (float *)s->x->data + i * image);
+	for (int64_t n = lo; n < hi; n++) {
+		float *x = (float *)s->x->data + n * image;
+		memset(x, 0, sizeof *x * (size_t)image);
+		for (int64_t from = 0; from < s->places; from += s->block) {
+			int64_t to = from + s->block < s->places ? from + s->block : s->places;
+			pai_product g = {.m = to - from,
+					 .n = s->k,
+					 .k = o,
+					 .a = (const float *)s->y->data +
+					      (n * s->places + from) * o,
+					 .a_row = o,
+					 .a_col = 1,
+					 .b = s->packed->data,
+					 .b_row = 1,
+					 .b_col = o,
+					 .c = columns,
+					 .c_row = s->k,
+					 .alpha = 1};
+			s->own->gemm(&g, true, 0, g.m,
+				     (float *)s->scratch->data + thread * PAI_GEMM_SCRATCH);
+			scatter(&s->d, columns, from, to, x);
+		}
 	}
 }
 
@@ -280,21 +344,23 @@ static pai_status run_backward(void *args, pai_run *run)
 	return PAI_OK;
 }
 
-/* Images one after another, so that the sums do not depend on the number of threads. */
+/* Blocks one after another, so that the sums do not depend on the number of threads. */
 static pai_status run_weights(void *args, pai_run *run)
 {
 	conv_step *s = args;
 	int64_t image = pai_tensor_nelem(s->x) / s->d.batch, o = s->d.out_channels;
 	(void)run;
-	for (int64_t i = 0; i < s->d.batch; i++) {
-		gather(&s->d, (const float *)s->x->data + i * image, s->columns->data);
+	for (int64_t i = 0; i < s->d.batch * s->blocks; i++) {
+		int64_t n = i / s->blocks, from = i % s->blocks * s->block;
+		int64_t to = from + s->block < s->places ? from + s->block : s->places;
+		gather(&s->d, (const float *)s->x->data + n * image, from, to, s->columns->data);
 		pai_product g = {.m = s->k,
 				 .n = o,
-				 .k = s->places,
+				 .k = to - from,
 				 .a = s->columns->data,
 				 .a_row = 1,
 				 .a_col = s->k,
-				 .b = (const float *)s->y->data + i * s->places * o,
+				 .b = (const float *)s->y->data + (n * s->places + from) * o,
 				 .b_row = o,
 				 .b_col = 1,
 				 .c = s->packed->data,
@@ -306,6 +372,46 @@ static pai_status run_weights(void *args, pai_run *run)
 	unpack(s, s->packed->data, s->weights->data);
 	if (s->bias)
 		s->own->sum_rows(s->d.batch * s->places, o, s->y->data, o, s->bias->data);
+	return PAI_OK;
+}
+
+static bool is_depthwise(const pai_dnn_conv *d)
+{
+	return d->kind == PAI_DNN_FORWARD && d->groups > 1 && d->groups == d->in_channels &&
+	       d->groups == d->out_channels && d->n_space <= 2 && !d->sum;
+}
+
+static void depthwise_rows(void *args, int64_t lo, int64_t hi, int thread)
+{
+	const conv_step *s = args;
+	const plane g = plane_of(&s->d);
+	(void)thread;
+	pai_pool w = {.batch = s->d.batch,
+		      .channels = s->d.in_channels,
+		      .in_h = g.h,
+		      .in_w = g.w,
+		      .out_h = s->places / g.ow,
+		      .out_w = g.ow,
+		      .kernel_h = g.kh,
+		      .kernel_w = g.kw,
+		      .stride_h = g.stride_h,
+		      .stride_w = g.stride_w,
+		      .dilation_h = g.dilation_h,
+		      .dilation_w = g.dilation_w,
+		      .pad_h = g.pad_h,
+		      .pad_w = g.pad_w};
+	s->own->depthwise(&w, lo, hi, s->x->data, s->packed->data, s->bias ? s->bias->data : NULL,
+			  s->d.relu, s->y->data);
+}
+
+static pai_status run_depthwise(void *args, pai_run *run)
+{
+	conv_step *s = args;
+	(void)run;
+	if (!s->constant)
+		pack(s, s->weights->data, s->packed->data);
+	pai_parallel(s->threads, s->d.batch * s->places / s->d.out[s->d.n_space - 1],
+		     depthwise_rows, s);
 	return PAI_OK;
 }
 
@@ -321,14 +427,18 @@ static pai_status emit_own(pai_plan *p, const pai_unit *u, const pai_dnn_conv *d
 			 .weights = &w->tensor,
 			 .bias = bias ? &bias->tensor : NULL,
 			 .y = &y->tensor,
-			 .k = d->in_channels,
+			 .k = d->in_channels / d->groups,
 			 .places = 1};
 	for (int i = 0; i < d->n_space; i++) {
 		s->k *= d->kernel[i];
 		s->places *= d->out[i];
 	}
+	s->block = COLUMNS / s->k < 48 ? 48 : COLUMNS / s->k;
+	s->block = s->block < s->places ? s->block : s->places;
+	s->blocks = (s->places + s->block - 1) / s->block;
 	s->threads = d->kind == PAI_DNN_BACKWARD_WEIGHTS ? 1 : pai_step_threads(p, work_of(d));
-	size_t columns = sizeof(float) * (size_t)(s->threads * s->places * s->k);
+	size_t columns =
+		is_depthwise(d) ? 1 : sizeof(float) * (size_t)(s->threads * s->block * s->k);
 	pai_slot *packed = pai_slot_temp(p, w->tensor.nbytes), *col = pai_slot_temp(p, columns);
 	pai_slot *scratch = pai_slot_temp(p, sizeof(float) * (size_t)s->threads * PAI_GEMM_SCRATCH);
 	s->packed = &packed->tensor;
@@ -358,13 +468,27 @@ static pai_status emit_own(pai_plan *p, const pai_unit *u, const pai_dnn_conv *d
 	if (bias && writes[1])
 		out[n_out++] = bias;
 	pai_slot *all_in[4] = {in[0], in[1], bias && !writes[1] ? bias : NULL};
-	pai_plan_emit(p, (pai_step){fns[d->kind], s}, info, 3, all_in, n_out, out);
+	pai_step_fn fn = is_depthwise(d) ? run_depthwise : fns[d->kind];
+	pai_plan_emit(p, (pai_step){fn, s}, info, 3, all_in, n_out, out);
 	return PAI_OK;
 }
 
 static bool own_can(const pai_dnn_conv *d)
 {
-	return d->groups == 1 && d->n_space <= 2;
+	return (d->groups == 1 && d->n_space <= 2) || is_depthwise(d);
+}
+
+/* oneDNN's primitive where it is the better choice, or the only one; else NULL. */
+static pai_status choose(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **op)
+{
+	*op = NULL;
+	if (p->options.no_onednn || (p->work < ENOUGH_WORK && own_can(d)))
+		return PAI_OK;
+	PAI_TRY(pai_dnn_conv_new(p, d, op));
+	/* Its fallback writes out the windows of whole images. */
+	if (*op && own_can(d) && d->kind == PAI_DNN_FORWARD && strstr(pai_dnn_impl(*op), "gemm"))
+		*op = NULL;
+	return PAI_OK;
 }
 
 /* ---- the builders ---- */
@@ -384,9 +508,8 @@ pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 		relu = NULL;
 	d.bias = bias != NULL;
 	d.relu = relu != NULL;
-	pai_dnn_op *op = NULL;
-	if (uses_onednn(p))
-		PAI_TRY(pai_dnn_conv_new(p, &d, &op));
+	pai_dnn_op *op;
+	PAI_TRY(choose(p, &d, &op));
 	if (!op && !own_can(&d))
 		return PAI_OK;
 	const char *name = relu ? "Conv+Relu" : "Conv";
@@ -407,6 +530,64 @@ pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 	return PAI_OK;
 }
 
+typedef struct bias_step {
+	const pai_own *own;
+	const pai_tensor *y, *bias;
+	int threads;
+} bias_step;
+
+static void bias_rows(void *args, int64_t lo, int64_t hi, int thread)
+{
+	const bias_step *s = args;
+	int64_t n = pai_tensor_nelem(s->bias);
+	(void)thread;
+	for (int64_t i = lo; i < hi; i++) {
+		float *row = (float *)s->y->data + i * n;
+		s->own->zip(PAI_ZIP_ADD, n, row, 1, s->bias->data, 1, row);
+	}
+}
+
+static pai_status run_bias(void *args, pai_run *run)
+{
+	bias_step *s = args;
+	(void)run;
+	pai_parallel(s->threads, pai_tensor_nelem(s->y) / pai_tensor_nelem(s->bias), bias_rows, s);
+	return PAI_OK;
+}
+
+/* Adds to each channel of y, channels last, in place. */
+static void emit_bias(pai_plan *p, const pai_unit *u, pai_slot *y, pai_slot *bias)
+{
+	bias_step *s = PAI_NEW(p->arena, bias_step);
+	*s = (bias_step){p->own, &y->tensor, &bias->tensor,
+			 pai_step_threads(p, (double)pai_tensor_nelem(&y->tensor))};
+	pai_step_info info = {.node = u->node, .name = "bias", .impl = p->own->name};
+	pai_plan_emit(p, (pai_step){run_bias, s}, info, 2, (pai_slot *[]){y, bias}, 1, &y);
+}
+
+/* The image from the grid: a gradient, or ConvTranspose. */
+static pai_status emit_image(pai_plan *p, pai_unit *u, const pai_dnn_conv *d, pai_slot *image,
+			     pai_slot *w, pai_slot *bias, pai_slot *grid, bool *taken)
+{
+	pai_dnn_op *op;
+	PAI_TRY(choose(p, d, &op));
+	if (!op && !own_can(d))
+		return PAI_OK;
+	*taken = true;
+	grid = pai_slot_in(p, grid, true);
+	pai_slot *to = pai_slot_out(p, image, true);
+	if (op) {
+		PAI_TRY(weights_for(p, op, w, &w));
+		emit_dnn(p, u, d, op, to, w, NULL, grid, u->node->op_type);
+	} else {
+		PAI_TRY(emit_own(p, u, d, to, w, NULL, grid, u->node->op_type));
+	}
+	if (bias)
+		emit_bias(p, u, to, bias);
+	pai_slot_done(p, image, to);
+	return PAI_OK;
+}
+
 pai_status pai_fast_conv_grad_x(pai_plan *p, pai_unit *u, bool *taken)
 {
 	pai_dnn_conv d = {.kind = PAI_DNN_BACKWARD_DATA};
@@ -416,22 +597,26 @@ pai_status pai_fast_conv_grad_x(pai_plan *p, pai_unit *u, bool *taken)
 	    dy->tensor.dtype != PAI_FLOAT)
 		return PAI_OK;
 	PAI_TRY(describe(p, u, &dx->tensor, &w->tensor, &d, &fits));
-	pai_dnn_op *op = NULL;
-	if (fits && uses_onednn(p))
-		PAI_TRY(pai_dnn_conv_new(p, &d, &op));
-	if (!fits || (!op && !own_can(&d)))
+	return fits ? emit_image(p, u, &d, dx, w, NULL, dy, taken) : PAI_OK;
+}
+
+/* The windows of a ConvTranspose lie over its result. */
+pai_status pai_fast_conv_transpose(pai_plan *p, pai_unit *u, bool *taken)
+{
+	pai_dnn_conv d = {.kind = PAI_DNN_BACKWARD_DATA};
+	if (!pai_unit_is(u, PAI_FLOAT) || u->n_in < 2 || !u->in[0] || !u->in[1] || !u->out[0] ||
+	    !has_space(&u->in[0]->tensor, &u->in[1]->tensor))
 		return PAI_OK;
-	*taken = true;
-	dy = pai_slot_in(p, dy, true);
-	pai_slot *to = pai_slot_out(p, dx, true);
-	if (op) {
-		PAI_TRY(weights_for(p, op, w, &w));
-		emit_dnn(p, u, &d, op, to, w, NULL, dy, "ConvGradX");
-	} else {
-		PAI_TRY(emit_own(p, u, &d, to, w, NULL, dy, "ConvGradX"));
-	}
-	pai_slot_done(p, dx, to);
-	return PAI_OK;
+	const pai_tensor *x = &u->in[0]->tensor, *w = &u->in[1]->tensor, *y = &u->out[0]->tensor;
+	pai_call call = {.ctx = p->ctx, .node = u->node};
+	pai_window window;
+	PAI_TRY(pai_window_under(&call, x->rank - 2, x->dims + 2, w->dims + 2, &window));
+	bool fits = x->dims[0] == y->dims[0] && x->dims[1] == w->dims[0] &&
+		    set_geometry(u, y, w, &window, &d);
+	for (int i = 2; fits && i < x->rank; i++)
+		fits = window.grid[i - 2] == x->dims[i] && window.image[i - 2] == y->dims[i];
+	pai_slot *bias = u->n_in > 2 ? u->in[2] : NULL;
+	return fits ? emit_image(p, u, &d, u->out[0], u->in[1], bias, u->in[0], taken) : PAI_OK;
 }
 
 /* The sum of dY over all but channels, taken elsewhere in the plan: the gradient of the bias. */
@@ -461,9 +646,8 @@ pai_status pai_fast_conv_grad_w(pai_plan *p, pai_unit *u, bool *taken)
 	pai_unit *sum = bias_sum(p, dy);
 	pai_slot *bias = sum && sum->out[0]->first < 0 ? sum->out[0] : NULL;
 	d.bias = bias != NULL;
-	pai_dnn_op *op = NULL;
-	if (uses_onednn(p))
-		PAI_TRY(pai_dnn_conv_new(p, &d, &op));
+	pai_dnn_op *op;
+	PAI_TRY(choose(p, &d, &op));
 	if (!op && !own_can(&d))
 		return PAI_OK;
 	*taken = true;

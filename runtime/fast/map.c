@@ -1,5 +1,6 @@
 /* map.c -- functions of one element. The order of channels does not matter to them. */
 #include "runtime/fast/fast.h"
+#include <math.h>
 
 typedef struct map_step {
 	const pai_own *own;
@@ -107,4 +108,66 @@ pai_status pai_fast_abs(pai_plan *p, pai_unit *u, bool *taken)
 pai_status pai_fast_neg(pai_plan *p, pai_unit *u, bool *taken)
 {
 	return emit(p, u, taken, PAI_MAP_NEG, 1, 0, 0);
+}
+
+pai_status pai_fast_log(pai_plan *p, pai_unit *u, bool *taken)
+{
+	return emit(p, u, taken, PAI_MAP_LOG, 6, 0, 0);
+}
+
+pai_status pai_fast_reciprocal(pai_plan *p, pai_unit *u, bool *taken)
+{
+	return emit(p, u, taken, PAI_MAP_RECIPROCAL, 4, 0, 0);
+}
+
+pai_status pai_fast_hard_sigmoid(pai_plan *p, pai_unit *u, bool *taken)
+{
+	return emit(p, u, taken, PAI_MAP_HARD_SIGMOID, 4, pai_node_float(u->node, "alpha", 0.2f),
+		    pai_node_float(u->node, "beta", 0.5f));
+}
+
+pai_status pai_fast_hard_swish(pai_plan *p, pai_unit *u, bool *taken)
+{
+	return emit(p, u, taken, PAI_MAP_HARD_SWISH, 5, 1.0f / 6, 0.5f);
+}
+
+/* A single number that no run changes, at input k; absent: *out as it is. */
+static bool known_number(const pai_unit *u, int k, float *out)
+{
+	const pai_slot *s = k < u->n_in ? u->in[k] : NULL;
+	const pai_tensor *t = pai_slot_constant(s);
+	if (t && t->data && t->dtype == PAI_FLOAT && pai_tensor_nelem(t) == 1)
+		*out = *(const float *)t->data;
+	else if (s)
+		return false;
+	return true;
+}
+
+pai_status pai_fast_clip(pai_plan *p, pai_unit *u, bool *taken)
+{
+	float low = pai_node_float(u->node, "min", -INFINITY);
+	float high = pai_node_float(u->node, "max", INFINITY);
+	if (!known_number(u, 1, &low) || !known_number(u, 2, &high))
+		return PAI_OK;
+	return emit(p, u, taken, PAI_MAP_CLIP, 2, low, high);
+}
+
+/* Exponents that are no power at all. */
+pai_status pai_fast_pow(pai_plan *p, pai_unit *u, bool *taken)
+{
+	static const struct {
+		float exponent;
+		pai_map_kind kind;
+	} kinds[] = {{2, PAI_MAP_SQUARE},
+		     {0.5f, PAI_MAP_SQRT},
+		     {1, PAI_MAP_COPY},
+		     {-1, PAI_MAP_RECIPROCAL}};
+	float exponent = NAN;
+	if (u->n_in != 2 || !u->in[1] || !known_number(u, 1, &exponent) || !u->in[0] ||
+	    !u->out[0] || u->in[1]->tensor.rank > u->in[0]->tensor.rank)
+		return PAI_OK;
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (exponent == kinds[i].exponent)
+			return emit(p, u, taken, kinds[i].kind, 2, 0, 0);
+	return PAI_OK;
 }

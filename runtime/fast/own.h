@@ -38,6 +38,11 @@ typedef enum pai_map_kind { /* y = f(x) */
 			    PAI_MAP_ABS,
 			    PAI_MAP_NEG,
 			    PAI_MAP_CLIP, /* to [alpha, beta] */
+			    PAI_MAP_LOG,
+			    PAI_MAP_SQUARE,
+			    PAI_MAP_RECIPROCAL,
+			    PAI_MAP_HARD_SIGMOID, /* alpha x + beta, to [0, 1] */
+			    PAI_MAP_HARD_SWISH,   /* x (alpha x + beta, to [0, 1]) */
 			    PAI_MAP_COPY,
 			    PAI_MAP_KINDS
 } pai_map_kind;
@@ -52,6 +57,7 @@ typedef enum pai_zip_kind { /* y = f(a, b) */
 			    PAI_ZIP_RELU_GRAD,    /* a where b > 0, else 0 */
 			    PAI_ZIP_SIGMOID_GRAD, /* a b (1 - b) */
 			    PAI_ZIP_TANH_GRAD,    /* a (1 - b b) */
+			    PAI_ZIP_PRELU,        /* b a where a < 0, else a */
 			    PAI_ZIP_KINDS
 } pai_zip_kind;
 
@@ -79,6 +85,20 @@ typedef struct pai_own {
 	/* Sum of n elements in eight partial sums, then pairwise. */
 	float (*sum)(int64_t n, const float *x);
 	float (*dot)(int64_t n, const float *x, const float *y);
+	/* out[c] = sum over rows of (x[r][c] - mean[c]) * with[r][c]; NULL: the same again. */
+	void (*moments)(int64_t rows, int64_t cols, const float *x, const float *mean,
+			const float *with, float *out);
+	/* y = a (x - m) + b of rows of n elements; m, a, b of each column, or (step 0) of each row.
+	 */
+	void (*affine)(int64_t rows, int64_t n, const float *x, const float *m, const float *a,
+		       const float *b, int step, bool relu, float *y);
+	/* y = a ((x - c) + b (z - m)), coefficients of each column */
+	void (*blend)(int64_t rows, int64_t n, const float *x, const float *a, const float *z,
+		      const float *m, const float *b, const float *c, float *y);
+	/* y = (x - mean) / sqrt(var + epsilon) * scale + bias (NULL: 0) of each row; mean, inverse:
+	 * [rows] what was taken, or NULL. */
+	void (*layer_norm)(int64_t rows, int64_t n, const float *x, const float *scale,
+			   const float *bias, float epsilon, float *y, float *mean, float *inverse);
 	/* Of each row of n; y may be x. */
 	void (*softmax)(int64_t rows, int64_t n, const float *x, float *y, bool log);
 	/* dx from dy and the forward result y, of softmax or (log) of its logarithm. */
@@ -92,6 +112,10 @@ typedef struct pai_own {
 	/* mask: the gradient passes only where y > 0. */
 	void (*max_pool_grad)(const pai_pool *w, int64_t lo, int64_t hi, const float *x,
 			      const float *y, const float *dy, float *dx, bool mask);
+	/* Rows lo to hi of the output, counted over all images: each channel with its own window of
+	 * weights [kernel_h, kernel_w, channels]. bias may be NULL. */
+	void (*depthwise)(const pai_pool *w, int64_t lo, int64_t hi, const float *x,
+			  const float *weights, const float *bias, bool relu, float *y);
 	void (*average_pool)(const pai_pool *w, int64_t lo, int64_t hi, const float *x, float *y);
 	void (*average_pool_grad)(const pai_pool *w, int64_t lo, int64_t hi, const float *dy,
 				  float *dx);

@@ -164,6 +164,11 @@ pai_status pai_fast_average_pool(pai_plan *p, pai_unit *u, bool *taken)
 	return forward(p, u, taken, run_average, false);
 }
 
+pai_status pai_fast_global_max_pool(pai_plan *p, pai_unit *u, bool *taken)
+{
+	return forward(p, u, taken, run_max, true);
+}
+
 pai_status pai_fast_global_average_pool(pai_plan *p, pai_unit *u, bool *taken)
 {
 	return forward(p, u, taken, run_average, true);

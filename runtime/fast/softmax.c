@@ -1,4 +1,5 @@
-/* softmax.c -- Softmax and its logarithm over adjacent elements, and cross-entropy of class scores
+/* softmax.c -- Softmax, its logarithm and LayerNormalization over adjacent elements, and
+ * cross-entropy of class scores
  * [n, classes] with its gradient. */
 #include "runtime/fast/fast.h"
 #include <string.h>
@@ -95,6 +96,72 @@ pai_status pai_fast_softmax_grad(pai_plan *p, pai_unit *u, bool *taken)
 pai_status pai_fast_log_softmax_grad(pai_plan *p, pai_unit *u, bool *taken)
 {
 	return emit(p, u, taken, true, true);
+}
+
+typedef struct layer_step {
+	const pai_own *own;
+	const pai_tensor *x, *scale, *bias, *y, *mean, *inverse; /* NULL: none */
+	int64_t rows, n;
+	float epsilon;
+	int threads;
+} layer_step;
+
+static void layer_range(void *args, int64_t lo, int64_t hi, int thread)
+{
+	const layer_step *s = args;
+	(void)thread;
+	s->own->layer_norm(hi - lo, s->n, (const float *)s->x->data + lo * s->n, s->scale->data,
+			   s->bias ? s->bias->data : NULL, s->epsilon,
+			   (float *)s->y->data + lo * s->n,
+			   s->mean ? (float *)s->mean->data + lo : NULL,
+			   s->inverse ? (float *)s->inverse->data + lo : NULL);
+}
+
+static pai_status run_layer(void *args, pai_run *run)
+{
+	layer_step *s = args;
+	(void)run;
+	pai_parallel(s->threads, s->rows, layer_range, s);
+	return PAI_OK;
+}
+
+pai_status pai_fast_layer_normalization(pai_plan *p, pai_unit *u, bool *taken)
+{
+	if (!pai_unit_is(u, PAI_FLOAT) || u->n_in < 2 || !u->in[1] || !u->out[0])
+		return PAI_OK;
+	const pai_tensor *x = &u->in[0]->tensor;
+	int64_t axis = pai_node_int(u->node, "axis", -1);
+	axis += axis < 0 ? x->rank : 0;
+	if (axis < 0 || axis >= x->rank || !pai_tensor_nelem(x))
+		return PAI_OK;
+	layer_step *s = PAI_NEW(p->arena, layer_step);
+	*s = (layer_step){.own = p->own, .n = 1, .rows = 1};
+	for (int i = 0; i < x->rank; i++)
+		*(i < axis ? &s->rows : &s->n) *= x->dims[i];
+	pai_slot *bias = u->n_in > 2 ? u->in[2] : NULL;
+	if (pai_tensor_nelem(&u->in[1]->tensor) != s->n ||
+	    (bias && pai_tensor_nelem(&bias->tensor) != s->n))
+		return PAI_OK;
+	pai_slot *in[3] = {pai_slot_in(p, u->in[0], false), u->in[1], bias}, *out[3] = {0};
+	for (int o = 0; o < u->n_out && o < 3; o++)
+		out[o] = u->out[o];
+	s->x = &in[0]->tensor;
+	s->scale = &in[1]->tensor;
+	s->bias = bias ? &bias->tensor : NULL;
+	s->y = &out[0]->tensor;
+	s->mean = out[1] ? &out[1]->tensor : NULL;
+	s->inverse = out[2] ? &out[2]->tensor : NULL;
+	s->epsilon = pai_node_float(u->node, "epsilon", 1e-5f);
+	double n = (double)pai_tensor_nelem(x);
+	s->threads = pai_step_threads(p, 6 * n);
+	pai_step_info info = {.node = u->node,
+			      .name = u->node->op_type,
+			      .impl = p->own->name,
+			      .flops = 6 * n,
+			      .bytes = 8 * n};
+	pai_plan_emit(p, (pai_step){run_layer, s}, info, 3, in, 3, out);
+	*taken = true;
+	return PAI_OK;
 }
 
 typedef struct loss_step {

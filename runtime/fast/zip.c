@@ -202,3 +202,9 @@ pai_status pai_fast_tanh_grad(pai_plan *p, pai_unit *u, bool *taken)
 {
 	return emit(p, u, taken, PAI_ZIP_TANH_GRAD, 3);
 }
+
+/* The slope broadcasts to x, which zips do anyway. */
+pai_status pai_fast_prelu(pai_plan *p, pai_unit *u, bool *taken)
+{
+	return u->node->op->since < 7 ? PAI_OK : emit(p, u, taken, PAI_ZIP_PRELU, 2);
+}

@@ -88,8 +88,7 @@ void pai_strides(int rank, const int64_t *dims, int64_t *out)
 	}
 }
 
-/* The same box with as few dims as possible; false when it is empty. */
-static bool simplify(const pai_box *b, pai_box *out)
+bool pai_box_simplify(const pai_box *b, pai_box *out)
 {
 	out->rank = 0;
 	for (int i = 0; i < b->rank; i++) {
@@ -147,7 +146,7 @@ static void copy_line(int64_t n, uint8_t *to, int64_t to_step, const uint8_t *fr
 void pai_box_copy(const pai_box *box, uint8_t *to, const uint8_t *from, size_t size)
 {
 	pai_box b;
-	if (!simplify(box, &b))
+	if (!pai_box_simplify(box, &b))
 		return;
 	if (b.rank == 0) {
 		memcpy(to, from, size);

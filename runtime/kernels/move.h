@@ -26,6 +26,8 @@ typedef struct pai_box {
 		from[PAI_MAX_RANK]; /* elements to the next; 0 repeats, < 0 goes back */
 } pai_box;
 
+/* The same box with as few dims as possible; false when it is empty. */
+bool pai_box_simplify(const pai_box *b, pai_box *out);
 /* to[i] = from[i] for every element of the box; `to` and `from` are its first element. */
 void pai_box_copy(const pai_box *b, uint8_t *to, const uint8_t *from, size_t size);
 /* Strides of a tensor of these dims in C order. */
@@ -42,5 +44,13 @@ typedef struct pai_int_list {
 	int64_t at[2 * PAI_MAX_RANK];
 } pai_int_list;
 PAI_MUST_USE pai_status pai_call_ints(pai_call *c, const char *attr, int slot, pai_int_list *out);
+
+typedef struct pai_range { /* start, start + step, ... : n of them, all inside the axis */
+	int64_t start, step, n;
+} pai_range;
+/* Ranges of all axes from the parameters starts, ends, axes, steps, which stand in inputs first,
+ * first + 1, ... or (Slice 1) in attributes. */
+PAI_MUST_USE pai_status pai_slice_ranges(pai_call *c, int first, int rank, const int64_t *dims,
+					 pai_range *r);
 
 #endif

@@ -3,13 +3,9 @@
 #include "runtime/kernels/grad.h"
 #include "runtime/kernels/move.h"
 
-typedef struct range { /* start, start + step, ... : n of them, all inside the axis */
-	int64_t start, step, n;
-} range;
-
 /* Clamps as the standard says: forwards both to [0, size]; backwards the start to [0, size - 1] and
  * the end to [-1, size - 1]. */
-static range clamp_range(int64_t start, int64_t end, int64_t step, int64_t size)
+static pai_range clamp_range(int64_t start, int64_t end, int64_t step, int64_t size)
 {
 	int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
 	start += start < 0 ? size : 0;
@@ -20,12 +16,10 @@ static range clamp_range(int64_t start, int64_t end, int64_t step, int64_t size)
 	int64_t span = step > 0 ? end - start : start - end;
 	uint64_t stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
 	int64_t n = span > 0 ? (int64_t)(((uint64_t)span - 1) / stride) + 1 : 0;
-	return (range){start, n > 1 ? step : 1, n};
+	return (pai_range){start, n > 1 ? step : 1, n};
 }
 
-/* Ranges of all axes from the parameters starts, ends, axes, steps, which stand in inputs first,
- * first + 1, ... or (Slice 1) in attributes. */
-static pai_status slice_ranges(pai_call *c, int first, int rank, const int64_t *dims, range *r)
+pai_status pai_slice_ranges(pai_call *c, int first, int rank, const int64_t *dims, pai_range *r)
 {
 	pai_int_list starts, ends, axes, steps;
 	PAI_TRY(pai_call_ints(c, "starts", first, &starts));
@@ -40,7 +34,7 @@ static pai_status slice_ranges(pai_call *c, int first, int rank, const int64_t *
 				rank);
 	bool seen[PAI_MAX_RANK] = {false};
 	for (int i = 0; i < rank; i++)
-		r[i] = (range){0, 1, dims[i]};
+		r[i] = (pai_range){0, 1, dims[i]};
 	for (int i = 0; i < n; i++) {
 		int axis = i;
 		if (axes.n >= 0)
@@ -57,7 +51,7 @@ static pai_status slice_ranges(pai_call *c, int first, int rank, const int64_t *
 }
 
 /* The box of the slice: strides over the whole, and the offset of its first element. */
-static int64_t slice_box(int rank, const int64_t *whole, const range *r, int64_t *dims,
+static int64_t slice_box(int rank, const int64_t *whole, const pai_range *r, int64_t *dims,
 			 int64_t *strides)
 {
 	int64_t offset = 0;
@@ -73,8 +67,8 @@ static int64_t slice_box(int rank, const int64_t *whole, const range *r, int64_t
 static pai_status slice(pai_call *c)
 {
 	const pai_tensor *x = c->in[0];
-	range r[PAI_MAX_RANK];
-	PAI_TRY(slice_ranges(c, 1, x->rank, x->dims, r));
+	pai_range r[PAI_MAX_RANK];
+	PAI_TRY(pai_slice_ranges(c, 1, x->rank, x->dims, r));
 	pai_box b = {.rank = x->rank};
 	int64_t offset = slice_box(x->rank, x->dims, r, b.dims, b.from);
 	PAI_TRY(pai_call_output(c, 0, x->dtype, b.rank, b.dims));
@@ -98,8 +92,8 @@ static pai_status slice_grad(pai_call *c)
 	pai_int_list shape;
 	PAI_TRY(pai_call_ints(c, "shape", 1, &shape));
 	PAI_TRY(pai_call_output(c, 0, dy->dtype, shape.n, shape.at));
-	range r[PAI_MAX_RANK];
-	PAI_TRY(slice_ranges(c, 2, shape.n, shape.at, r));
+	pai_range r[PAI_MAX_RANK];
+	PAI_TRY(pai_slice_ranges(c, 2, shape.n, shape.at, r));
 	pai_box b = {.rank = shape.n};
 	int64_t offset = slice_box(shape.n, shape.at, r, b.dims, b.to);
 	bool fits = dy->rank == shape.n;

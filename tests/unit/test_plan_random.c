@@ -225,7 +225,7 @@ static bool normalize(maker *g)
 	/* A variance is no gradient's business: it must stay positive, so its square is taken. */
 	EMIT(" q%d = Mul(v%d, v%d)\n", g->n, w[3], w[3]);
 	if (training)
-		EMIT(" v%d, m%d, s%d = BatchNormalization<training_mode=1>"
+		EMIT(" v%d, m%d, s%d = BatchNormalization<training_mode=1,epsilon=0.1>"
 		     "(v%d, v%d, v%d, v%d, q%d)\n",
 		     g->n, g->n, g->n, x, w[0], w[1], w[2], g->n);
 	else
