@@ -3,10 +3,13 @@
  * Speaks the C interfaces of 2.6 and of 3.x. They differ in what a memory descriptor is (a struct;
  * an opaque handle), in how a primitive is described, and in a few argument lists; the first part
  * of the file hides that. An engine is made for the first operation of a plan: starting one costs
- * some 20 ms.
+ * some 20 ms. Only then is the library opened, as a program that starts pays 2 ms for it and most
+ * have no use for it.
  */
 #include "runtime/onednn.h"
+#include <dlfcn.h>
 #include <dnnl.h>
+#include <stddef.h>
 #include <string.h>
 
 #define TEXT_OF(x) #x
@@ -27,7 +30,64 @@ typedef const dnnl_memory_desc_t *layout_ref;
 #define REF(l) (&(l))
 #endif
 
+/* What is called: FUNCTION(x) is dnnl_x. */
+#define FUNCTIONS                                    \
+	FUNCTION(engine_create)                      \
+	FUNCTION(engine_destroy)                     \
+	FUNCTION(memory_create)                      \
+	FUNCTION(memory_desc_equal)                  \
+	FUNCTION(memory_desc_get_size)               \
+	FUNCTION(memory_destroy)                     \
+	FUNCTION(memory_set_data_handle)             \
+	FUNCTION(post_ops_append_eltwise)            \
+	FUNCTION(post_ops_append_sum)                \
+	FUNCTION(post_ops_create)                    \
+	FUNCTION(post_ops_destroy)                   \
+	FUNCTION(primitive_attr_create)              \
+	FUNCTION(primitive_attr_destroy)             \
+	FUNCTION(primitive_attr_set_post_ops)        \
+	FUNCTION(primitive_attr_set_scratchpad_mode) \
+	FUNCTION(primitive_create)                   \
+	FUNCTION(primitive_desc_destroy)             \
+	FUNCTION(primitive_desc_query)               \
+	FUNCTION(primitive_desc_query_md)            \
+	FUNCTION(primitive_destroy)                  \
+	FUNCTION(primitive_execute)                  \
+	FUNCTION(reorder_primitive_desc_create)      \
+	FUNCTION(stream_create)                      \
+	FUNCTION(stream_destroy)
+#if DNNL_VERSION_MAJOR >= 3
+#define FUNCTIONS_OF_VERSION                                         \
+	FUNCTION(convolution_backward_data_primitive_desc_create)    \
+	FUNCTION(convolution_backward_weights_primitive_desc_create) \
+	FUNCTION(convolution_forward_primitive_desc_create)          \
+	FUNCTION(matmul_primitive_desc_create)                       \
+	FUNCTION(memory_desc_create_with_strides)                    \
+	FUNCTION(memory_desc_create_with_tag)                        \
+	FUNCTION(memory_desc_destroy)                                \
+	FUNCTION(primitive_desc_next_impl)
+#else
+#define FUNCTIONS_OF_VERSION                                     \
+	FUNCTION(dilated_convolution_backward_data_desc_init)    \
+	FUNCTION(dilated_convolution_backward_weights_desc_init) \
+	FUNCTION(dilated_convolution_forward_desc_init)          \
+	FUNCTION(matmul_desc_init)                               \
+	FUNCTION(memory_desc_init_by_strides)                    \
+	FUNCTION(memory_desc_init_by_tag)                        \
+	FUNCTION(primitive_desc_iterator_create)                 \
+	FUNCTION(primitive_desc_iterator_destroy)                \
+	FUNCTION(primitive_desc_iterator_fetch)                  \
+	FUNCTION(primitive_desc_iterator_next)
+#endif
+
+typedef struct functions {
+#define FUNCTION(x) __typeof__(&dnnl_##x) x;
+	FUNCTIONS FUNCTIONS_OF_VERSION
+#undef FUNCTION
+} functions;
+
 typedef struct pai_dnn { /* of a plan */
+	functions f;
 	dnnl_engine_t engine;
 	dnnl_stream_t stream;
 } pai_dnn;
@@ -58,7 +118,8 @@ static pai_status failed(pai_plan *p, const char *what, dnnl_status_t st)
 
 /* dims and strides are copied into arrays of the length oneDNN declares. strides NULL: any format.
  */
-static dnnl_status_t layout_new(layout *out, int rank, const int64_t *dims, const int64_t *strides)
+static dnnl_status_t layout_new(const functions *f, layout *out, int rank, const int64_t *dims,
+				const int64_t *strides)
 {
 	dnnl_dims_t d = {0}, s = {0};
 	for (int i = 0; i < rank; i++) {
@@ -67,67 +128,62 @@ static dnnl_status_t layout_new(layout *out, int rank, const int64_t *dims, cons
 	}
 #if DNNL_VERSION_MAJOR >= 3
 	if (!strides)
-		return dnnl_memory_desc_create_with_tag(out, rank, d, dnnl_f32,
-							dnnl_format_tag_any);
-	return dnnl_memory_desc_create_with_strides(out, rank, d, dnnl_f32, s);
+		return f->memory_desc_create_with_tag(out, rank, d, dnnl_f32, dnnl_format_tag_any);
+	return f->memory_desc_create_with_strides(out, rank, d, dnnl_f32, s);
 #else
 	if (!strides)
-		return dnnl_memory_desc_init_by_tag(out, rank, d, dnnl_f32, dnnl_format_tag_any);
-	return dnnl_memory_desc_init_by_strides(out, rank, d, dnnl_f32, s);
+		return f->memory_desc_init_by_tag(out, rank, d, dnnl_f32, dnnl_format_tag_any);
+	return f->memory_desc_init_by_strides(out, rank, d, dnnl_f32, s);
 #endif
 }
 
-static void layout_drop(layout *l)
+static void layout_drop(const functions *f, layout *l)
 {
 #if DNNL_VERSION_MAJOR >= 3
-	dnnl_memory_desc_destroy(*l);
+	f->memory_desc_destroy(*l);
 #else
-	(void)l;
+	(void)f, (void)l;
 #endif
-}
-
-static dnnl_status_t memory_new(dnnl_memory_t *out, layout_ref l, dnnl_engine_t e)
-{
-	return dnnl_memory_create(out, l, e, DNNL_MEMORY_NONE);
 }
 
 /* What a primitive is made with beside its operands. */
-static dnnl_status_t attr_new(dnnl_primitive_attr_t *out, bool sum, bool relu, float slope)
+static dnnl_status_t attr_new(const functions *f, dnnl_primitive_attr_t *out, bool sum, bool relu,
+			      float slope)
 {
 	dnnl_post_ops_t ops;
-	dnnl_status_t st = dnnl_primitive_attr_create(out);
+	dnnl_status_t st = f->primitive_attr_create(out);
 	if (st != dnnl_success)
 		return st;
-	dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-	if ((st = dnnl_post_ops_create(&ops)) != dnnl_success)
+	f->primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
+	if ((st = f->post_ops_create(&ops)) != dnnl_success)
 		return st;
 #if DNNL_VERSION_MAJOR >= 3
 	if (sum)
-		st = dnnl_post_ops_append_sum(ops, 1, 0, dnnl_f32);
+		st = f->post_ops_append_sum(ops, 1, 0, dnnl_f32);
 	if (st == dnnl_success && relu)
-		st = dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, slope, 0);
+		st = f->post_ops_append_eltwise(ops, dnnl_eltwise_relu, slope, 0);
 #else
 	if (sum)
-		st = dnnl_post_ops_append_sum(ops, 1);
+		st = f->post_ops_append_sum(ops, 1);
 	if (st == dnnl_success && relu)
-		st = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, slope, 0);
+		st = f->post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, slope, 0);
 #endif
 	if (st == dnnl_success)
-		st = dnnl_primitive_attr_set_post_ops(*out, ops);
-	dnnl_post_ops_destroy(ops);
+		st = f->primitive_attr_set_post_ops(*out, ops);
+	f->post_ops_destroy(ops);
 	return st;
 }
 
-static const char *impl_name(const_dnnl_primitive_desc_t pd)
+static const char *impl_name(const functions *f, const_dnnl_primitive_desc_t pd)
 {
 	const char *name = "";
-	dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+	f->primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
 	return name;
 }
 
-static bool is_reference(const_dnnl_primitive_desc_t pd)
+static bool is_reference(const functions *f, const_dnnl_primitive_desc_t pd)
 {
-	return strstr(impl_name(pd), "ref") != NULL;
+	return strstr(impl_name(f, pd), "ref") != NULL;
 }
 
 typedef struct conv_layouts {
@@ -137,12 +193,12 @@ typedef struct conv_layouts {
 
 /* Best implementation that is no reference; dnnl_unimplemented when there is none. */
 #if DNNL_VERSION_MAJOR >= 3
-static dnnl_status_t skip_reference(dnnl_primitive_desc_t *pd, dnnl_status_t st)
+static dnnl_status_t skip_reference(const functions *f, dnnl_primitive_desc_t *pd, dnnl_status_t st)
 {
-	while (st == dnnl_success && is_reference(*pd)) {
-		st = dnnl_primitive_desc_next_impl(*pd);
+	while (st == dnnl_success && is_reference(f, *pd)) {
+		st = f->primitive_desc_next_impl(*pd);
 		if (st != dnnl_success)
-			dnnl_primitive_desc_destroy(*pd);
+			f->primitive_desc_destroy(*pd);
 	}
 	return st == dnnl_last_impl_reached ? dnnl_unimplemented : st;
 }
@@ -151,55 +207,59 @@ static dnnl_status_t conv_desc(pai_dnn *n, pai_dnn_kind kind, const conv_layouts
 			       bool training, dnnl_primitive_attr_t attr,
 			       dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
 {
+	const functions *f = &n->f;
 	layout_ref b = bias ? l->bias : NULL;
 	dnnl_status_t st = dnnl_unimplemented;
 	switch (kind) {
 	case PAI_DNN_FORWARD:
-		st = dnnl_convolution_forward_primitive_desc_create(
+		st = f->convolution_forward_primitive_desc_create(
 			out, n->engine, training ? dnnl_forward_training : dnnl_forward_inference,
 			dnnl_convolution_direct, l->src, l->weights, b, l->dst, l->stride,
 			l->dilation, l->begin, l->end, attr);
 		break;
 	case PAI_DNN_BACKWARD_DATA:
-		st = dnnl_convolution_backward_data_primitive_desc_create(
+		st = f->convolution_backward_data_primitive_desc_create(
 			out, n->engine, dnnl_convolution_direct, l->src, l->weights, l->dst,
 			l->stride, l->dilation, l->begin, l->end, hint, attr);
 		break;
 	case PAI_DNN_BACKWARD_WEIGHTS:
-		st = dnnl_convolution_backward_weights_primitive_desc_create(
+		st = f->convolution_backward_weights_primitive_desc_create(
 			out, n->engine, dnnl_convolution_direct, l->src, l->weights, b, l->dst,
 			l->stride, l->dilation, l->begin, l->end, hint, attr);
 		break;
 	}
-	return hint || kind == PAI_DNN_FORWARD ? skip_reference(out, st) : st;
+	return hint || kind == PAI_DNN_FORWARD ? skip_reference(f, out, st) : st;
 }
 
 static dnnl_status_t matmul_desc(pai_dnn *n, layout *l, bool bias, dnnl_primitive_attr_t attr,
 				 dnnl_primitive_desc_t *out)
 {
-	return skip_reference(out, dnnl_matmul_primitive_desc_create(
-					   out, n->engine, l[PAI_DNN_SRC], l[PAI_DNN_WEIGHTS],
-					   bias ? l[PAI_DNN_BIAS] : NULL, l[PAI_DNN_DST], attr));
+	const functions *f = &n->f;
+	return skip_reference(f, out,
+			      f->matmul_primitive_desc_create(
+				      out, n->engine, l[PAI_DNN_SRC], l[PAI_DNN_WEIGHTS],
+				      bias ? l[PAI_DNN_BIAS] : NULL, l[PAI_DNN_DST], attr));
 }
 #else
 static dnnl_status_t best(pai_dnn *n, const_dnnl_op_desc_t d, dnnl_primitive_attr_t attr,
 			  dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
 {
+	const functions *f = &n->f;
 	dnnl_primitive_desc_iterator_t it;
-	dnnl_status_t st = dnnl_primitive_desc_iterator_create(&it, d, attr, n->engine, hint);
+	dnnl_status_t st = f->primitive_desc_iterator_create(&it, d, attr, n->engine, hint);
 	if (st != dnnl_success)
 		return st;
 	for (;;) {
-		*out = dnnl_primitive_desc_iterator_fetch(it);
-		if (!is_reference(*out))
+		*out = f->primitive_desc_iterator_fetch(it);
+		if (!is_reference(f, *out))
 			break;
-		dnnl_primitive_desc_destroy(*out);
-		if (dnnl_primitive_desc_iterator_next(it) != dnnl_success) {
+		f->primitive_desc_destroy(*out);
+		if (f->primitive_desc_iterator_next(it) != dnnl_success) {
 			st = dnnl_unimplemented;
 			break;
 		}
 	}
-	dnnl_primitive_desc_iterator_destroy(it);
+	f->primitive_desc_iterator_destroy(it);
 	return st;
 }
 
@@ -207,23 +267,24 @@ static dnnl_status_t conv_desc(pai_dnn *n, pai_dnn_kind kind, const conv_layouts
 			       bool training, dnnl_primitive_attr_t attr,
 			       dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out)
 {
+	const functions *f = &n->f;
 	const layout *b = bias ? &l->bias : NULL;
 	dnnl_convolution_desc_t d;
 	dnnl_status_t st = dnnl_unimplemented;
 	switch (kind) {
 	case PAI_DNN_FORWARD:
-		st = dnnl_dilated_convolution_forward_desc_init(
+		st = f->dilated_convolution_forward_desc_init(
 			&d, training ? dnnl_forward_training : dnnl_forward_inference,
 			dnnl_convolution_direct, &l->src, &l->weights, b, &l->dst, l->stride,
 			l->dilation, l->begin, l->end);
 		break;
 	case PAI_DNN_BACKWARD_DATA:
-		st = dnnl_dilated_convolution_backward_data_desc_init(
+		st = f->dilated_convolution_backward_data_desc_init(
 			&d, dnnl_convolution_direct, &l->src, &l->weights, &l->dst, l->stride,
 			l->dilation, l->begin, l->end);
 		break;
 	case PAI_DNN_BACKWARD_WEIGHTS:
-		st = dnnl_dilated_convolution_backward_weights_desc_init(
+		st = f->dilated_convolution_backward_weights_desc_init(
 			&d, dnnl_convolution_direct, &l->src, &l->weights, b, &l->dst, l->stride,
 			l->dilation, l->begin, l->end);
 		break;
@@ -234,9 +295,10 @@ static dnnl_status_t conv_desc(pai_dnn *n, pai_dnn_kind kind, const conv_layouts
 static dnnl_status_t matmul_desc(pai_dnn *n, layout *l, bool bias, dnnl_primitive_attr_t attr,
 				 dnnl_primitive_desc_t *out)
 {
+	const functions *f = &n->f;
 	dnnl_matmul_desc_t d;
-	dnnl_status_t st = dnnl_matmul_desc_init(&d, &l[PAI_DNN_SRC], &l[PAI_DNN_WEIGHTS],
-						 bias ? &l[PAI_DNN_BIAS] : NULL, &l[PAI_DNN_DST]);
+	dnnl_status_t st = f->matmul_desc_init(&d, &l[PAI_DNN_SRC], &l[PAI_DNN_WEIGHTS],
+					       bias ? &l[PAI_DNN_BIAS] : NULL, &l[PAI_DNN_DST]);
 	return st == dnnl_success ? best(n, &d, attr, NULL, out) : st;
 }
 #endif
@@ -244,20 +306,46 @@ static dnnl_status_t matmul_desc(pai_dnn *n, layout *l, bool bias, dnnl_primitiv
 static void drop_engine(void *at)
 {
 	pai_dnn *n = at;
-	dnnl_stream_destroy(n->stream);
-	dnnl_engine_destroy(n->engine);
+	const functions *f = &n->f;
+	f->stream_destroy(n->stream);
+	f->engine_destroy(n->engine);
+}
+
+/* The library stays open: what it compiles it keeps for the next plan. */
+static pai_status open_library(pai_plan *p, functions *f)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+	} names[] = {
+#define FUNCTION(x) {"dnnl_" #x, offsetof(functions, x)},
+		FUNCTIONS FUNCTIONS_OF_VERSION
+#undef FUNCTION
+	};
+	void *library = dlopen(PAI_DNNL, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	if (!library)
+		return pai_fail(p->ctx, PAI_E_no_library, pai_at_nothing(), "%s", dlerror());
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		void *at = dlsym(library, names[i].name);
+		if (!at)
+			return pai_fail(p->ctx, PAI_E_no_library, pai_at_nothing(),
+					"%s has no function %s", PAI_DNNL, names[i].name);
+		memcpy((char *)f + names[i].at, &at, sizeof at);
+	}
+	return PAI_OK;
 }
 
 static pai_status engine(pai_plan *p, pai_dnn **out)
 {
 	if (!p->dnn) {
 		pai_dnn *n = PAI_NEW(p->arena, pai_dnn);
-		dnnl_status_t st = dnnl_engine_create(&n->engine, dnnl_cpu, 0);
+		PAI_TRY(open_library(p, &n->f));
+		dnnl_status_t st = n->f.engine_create(&n->engine, dnnl_cpu, 0);
 		if (st != dnnl_success)
 			return failed(p, "an engine", st);
-		st = dnnl_stream_create(&n->stream, n->engine, dnnl_stream_default_flags);
+		st = n->f.stream_create(&n->stream, n->engine, dnnl_stream_default_flags);
 		if (st != dnnl_success) {
-			dnnl_engine_destroy(n->engine);
+			n->f.engine_destroy(n->engine);
 			return failed(p, "a stream", st);
 		}
 		pai_arena_defer(p->arena, drop_engine, n);
@@ -270,21 +358,23 @@ static pai_status engine(pai_plan *p, pai_dnn **out)
 static void drop_op(void *at)
 {
 	pai_dnn_op *op = at;
+	const functions *f = &op->dnn->f;
 	for (int i = 0; i < PAI_DNN_ARGS; i++)
 		if (op->memory[i])
-			dnnl_memory_destroy(op->memory[i]);
+			f->memory_destroy(op->memory[i]);
 	if (op->has_plain)
-		layout_drop(&op->plain_weights);
+		layout_drop(f, &op->plain_weights);
 	if (op->primitive)
-		dnnl_primitive_destroy(op->primitive);
+		f->primitive_destroy(op->primitive);
 	if (op->desc)
-		dnnl_primitive_desc_destroy(op->desc);
+		f->primitive_desc_destroy(op->desc);
 }
 
 static dnnl_status_t add_arg(pai_dnn_op *op, pai_dnn_arg a, int number, layout_ref l)
 {
-	op->nbytes[a] = dnnl_memory_desc_get_size(l);
-	dnnl_status_t st = memory_new(&op->memory[a], l, op->dnn->engine);
+	const functions *f = &op->dnn->f;
+	op->nbytes[a] = f->memory_desc_get_size(l);
+	dnnl_status_t st = f->memory_create(&op->memory[a], l, op->dnn->engine, DNNL_MEMORY_NONE);
 	op->slot_of[op->n_args] = a;
 	op->args[op->n_args++] = (dnnl_exec_arg_t){number, op->memory[a]};
 	return st;
@@ -292,21 +382,22 @@ static dnnl_status_t add_arg(pai_dnn_op *op, pai_dnn_arg a, int number, layout_r
 
 static layout_ref query(const pai_dnn_op *op, dnnl_query_t what, int index)
 {
-	return dnnl_primitive_desc_query_md(op->desc, what, index);
+	return op->dnn->f.primitive_desc_query_md(op->desc, what, index);
 }
 
 /* Owns pd from here. */
 static pai_status op_new(pai_plan *p, pai_dnn *n, dnnl_primitive_desc_t pd, pai_dnn_op **out)
 {
+	const functions *f = &n->f;
 	pai_dnn_op *op = PAI_NEW(p->arena, pai_dnn_op);
 	*op = (pai_dnn_op){.dnn = n, .ctx = p->ctx, .desc = pd};
 	pai_arena_defer(p->arena, drop_op, op);
-	op->impl = pai_arena_strdup(p->arena, impl_name(pd));
-	dnnl_status_t st = dnnl_primitive_create(&op->primitive, pd);
+	op->impl = pai_arena_strdup(p->arena, impl_name(f, pd));
+	dnnl_status_t st = f->primitive_create(&op->primitive, pd);
 	if (st != dnnl_success)
 		return failed(p, "a primitive", st);
 	layout_ref scratch = query(op, dnnl_query_scratchpad_md, 0);
-	if (scratch && dnnl_memory_desc_get_size(scratch))
+	if (scratch && f->memory_desc_get_size(scratch))
 		st = add_arg(op, PAI_DNN_SCRATCH, DNNL_ARG_SCRATCHPAD, scratch);
 	*out = op;
 	return st == dnnl_success ? PAI_OK : failed(p, "scratch memory", st);
@@ -344,7 +435,7 @@ static int weight_dims(const pai_dnn_conv *d, int64_t *dims)
 	return rank;
 }
 
-static dnnl_status_t conv_layouts_new(const pai_dnn_conv *d, conv_layouts *l)
+static dnnl_status_t conv_layouts_new(const functions *f, const pai_dnn_conv *d, conv_layouts *l)
 {
 	int rank = d->n_space + 2;
 	int64_t src[5] = {d->batch, d->in_channels}, dst[5] = {d->batch, d->out_channels};
@@ -358,34 +449,35 @@ static dnnl_status_t conv_layouts_new(const pai_dnn_conv *d, conv_layouts *l)
 		l->end[i] = d->pad_end[i];
 	}
 	channels_last(rank, src, strides);
-	dnnl_status_t st = layout_new(&l->src, rank, src, strides);
+	dnnl_status_t st = layout_new(f, &l->src, rank, src, strides);
 	channels_last(rank, dst, strides);
-	dnnl_status_t st2 = layout_new(&l->dst, rank, dst, strides);
-	dnnl_status_t st3 = layout_new(&l->weights, weight_dims(d, weights), weights, NULL);
-	dnnl_status_t st4 = layout_new(&l->bias, 1, &d->out_channels, &(int64_t){1});
+	dnnl_status_t st2 = layout_new(f, &l->dst, rank, dst, strides);
+	dnnl_status_t st3 = layout_new(f, &l->weights, weight_dims(d, weights), weights, NULL);
+	dnnl_status_t st4 = layout_new(f, &l->bias, 1, &d->out_channels, &(int64_t){1});
 	return st ? st : st2 ? st2 : st3 ? st3 : st4;
 }
 
 static dnnl_status_t conv_pick(pai_dnn *n, const pai_dnn_conv *d, const conv_layouts *l,
 			       dnnl_primitive_desc_t *out)
 {
+	const functions *f = &n->f;
 	dnnl_primitive_attr_t attr, none;
-	dnnl_status_t st = attr_new(&attr, d->sum, d->relu, d->slope);
+	dnnl_status_t st = attr_new(f, &attr, d->sum, d->relu, d->slope);
 	if (st != dnnl_success)
 		return st;
 	if (d->kind == PAI_DNN_FORWARD) {
 		st = conv_desc(n, d->kind, l, d->bias, false, attr, NULL, out);
-	} else if ((st = attr_new(&none, false, false, 0)) == dnnl_success) {
+	} else if ((st = attr_new(f, &none, false, false, 0)) == dnnl_success) {
 		/* The forward descriptor is only a hint of the geometry. */
 		dnnl_primitive_desc_t hint;
 		st = conv_desc(n, PAI_DNN_FORWARD, l, false, true, none, NULL, &hint);
 		if (st == dnnl_success) {
 			st = conv_desc(n, d->kind, l, d->bias, false, attr, hint, out);
-			dnnl_primitive_desc_destroy(hint);
+			f->primitive_desc_destroy(hint);
 		}
-		dnnl_primitive_attr_destroy(none);
+		f->primitive_attr_destroy(none);
 	}
-	dnnl_primitive_attr_destroy(attr);
+	f->primitive_attr_destroy(attr);
 	return st;
 }
 
@@ -415,12 +507,13 @@ pai_status pai_dnn_conv_new(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **out
 	memset(&l, 0, sizeof l);
 	*out = NULL;
 	PAI_TRY(engine(p, &n));
-	dnnl_status_t st = conv_layouts_new(d, &l);
+	const functions *f = &n->f;
+	dnnl_status_t st = conv_layouts_new(f, d, &l);
 	if (st == dnnl_success)
 		st = conv_pick(n, d, &l, &pd);
 	layout *all[] = {&l.src, &l.weights, &l.bias, &l.dst};
 	for (int i = 0; i < 4; i++)
-		layout_drop(all[i]);
+		layout_drop(f, all[i]);
 	if (st == dnnl_unimplemented)
 		return PAI_OK;
 	if (st != dnnl_success)
@@ -437,7 +530,7 @@ pai_status pai_dnn_conv_new(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **out
 	int rank = weight_dims(d, dims);
 	plain(rank, dims, strides);
 	if (st == dnnl_success)
-		st = layout_new(&op->plain_weights, rank, dims, strides);
+		st = layout_new(f, &op->plain_weights, rank, dims, strides);
 	op->has_plain = st == dnnl_success;
 	if (st != dnnl_success)
 		return failed(p, "the operands of a convolution", st);
@@ -445,12 +538,13 @@ pai_status pai_dnn_conv_new(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **out
 	return PAI_OK;
 }
 
-static dnnl_status_t matrix_layout(layout *out, int64_t batch, const pai_dnn_matrix *m)
+static dnnl_status_t matrix_layout(const functions *f, layout *out, int64_t batch,
+				   const pai_dnn_matrix *m)
 {
 	if (batch == 1)
-		return layout_new(out, 2, (int64_t[]){m->rows, m->cols},
+		return layout_new(f, out, 2, (int64_t[]){m->rows, m->cols},
 				  (int64_t[]){m->row_stride, m->col_stride});
-	return layout_new(out, 3, (int64_t[]){m->batch_stride ? batch : 1, m->rows, m->cols},
+	return layout_new(f, out, 3, (int64_t[]){m->batch_stride ? batch : 1, m->rows, m->cols},
 			  (int64_t[]){m->batch_stride ? m->batch_stride : m->rows * m->cols,
 				      m->row_stride, m->col_stride});
 }
@@ -466,24 +560,25 @@ pai_status pai_dnn_matmul_new(pai_plan *p, int64_t batch, const pai_dnn_matrix *
 	dnnl_primitive_attr_t attr;
 	*out = NULL;
 	PAI_TRY(engine(p, &n));
+	const functions *f = &n->f;
 	pai_dnn_matrix row = {1, dst->cols, 0, dst->cols, 1};
 	const pai_dnn_matrix *of[] = {src, weights, &row, dst};
-	dnnl_status_t st = attr_new(&attr, false, relu, 0);
+	dnnl_status_t st = attr_new(f, &attr, false, relu, 0);
 	if (st != dnnl_success)
 		return failed(p, "an attribute", st);
 	int made = 0;
 	for (; made < 4 && st == dnnl_success; made++)
-		st = matrix_layout(&l[made], batch, of[made]);
+		st = matrix_layout(f, &l[made], batch, of[made]);
 	if (st == dnnl_success)
 		st = matmul_desc(n, l, bias, attr, &pd);
-	dnnl_primitive_attr_destroy(attr);
+	f->primitive_attr_destroy(attr);
 	pai_dnn_op *op = NULL;
 	pai_status status = st == dnnl_success ? op_new(p, n, pd, &op) : PAI_OK;
 	for (int a = 0; a < 4 && st == dnnl_success && status == PAI_OK; a++)
 		if (a != PAI_DNN_BIAS || bias)
 			st = add_arg(op, (pai_dnn_arg)a, numbers[a], REF(l[a]));
 	while (made > 0)
-		layout_drop(&l[--made]);
+		layout_drop(f, &l[--made]);
 	if (st == dnnl_unimplemented)
 		return PAI_OK;
 	if (st != dnnl_success)
@@ -494,19 +589,20 @@ pai_status pai_dnn_matmul_new(pai_plan *p, int64_t batch, const pai_dnn_matrix *
 
 pai_status pai_dnn_weights_new(pai_plan *p, const pai_dnn_op *of, bool back, pai_dnn_op **out)
 {
+	const functions *f = &of->dnn->f;
 	layout_ref from = back ? of->weights : REF(of->plain_weights);
 	layout_ref to = back ? REF(of->plain_weights) : of->weights;
 	*out = NULL;
-	if (dnnl_memory_desc_equal(from, to))
+	if (f->memory_desc_equal(from, to))
 		return PAI_OK;
 	dnnl_primitive_attr_t attr;
 	dnnl_primitive_desc_t pd;
-	dnnl_status_t st = attr_new(&attr, false, false, 0);
+	dnnl_status_t st = attr_new(f, &attr, false, false, 0);
 	if (st != dnnl_success)
 		return failed(p, "an attribute", st);
-	st = dnnl_reorder_primitive_desc_create(&pd, from, of->dnn->engine, to, of->dnn->engine,
-						attr);
-	dnnl_primitive_attr_destroy(attr);
+	st = f->reorder_primitive_desc_create(&pd, from, of->dnn->engine, to, of->dnn->engine,
+					      attr);
+	f->primitive_attr_destroy(attr);
 	if (st != dnnl_success)
 		return failed(p, "a reorder", st);
 	pai_dnn_op *op;
@@ -538,16 +634,17 @@ void pai_dnn_bind(pai_dnn_op *op, pai_dnn_arg a, const pai_tensor *t)
 pai_status pai_dnn_run(void *args, pai_run *run)
 {
 	pai_dnn_op *op = args;
+	const functions *f = &op->dnn->f;
 	for (int i = 0; i < op->n_args; i++) {
 		int a = op->slot_of[i];
 		void *at = op->tensor[a]->data;
 		if (at == op->address[a])
 			continue;
-		dnnl_memory_set_data_handle(op->memory[a], at);
+		f->memory_set_data_handle(op->memory[a], at);
 		op->address[a] = at;
 	}
 	dnnl_status_t st =
-		dnnl_primitive_execute(op->primitive, op->dnn->stream, op->n_args, op->args);
+		f->primitive_execute(op->primitive, op->dnn->stream, op->n_args, op->args);
 	if (st == dnnl_success)
 		return PAI_OK;
 	return pai_fail(run->ctx, PAI_E_internal, pai_at_nothing(),
