@@ -1,10 +1,12 @@
 /* npz.c -- numpy's .npz archives: a zip file with one .npy member an array.
  *
- * libzip does the zip format; what an archive may ask for is decided here, before anything is
- * inflated: only stored and deflated members, none encrypted, a bounded number of them, sizes that
- * one layer of deflate can reach and that the file has room for (so members that overlap to
- * multiply their contents are refused), central and local headers that agree, checksums.
+ * libzip, opened when there is an archive, does the zip format; what an archive may ask for is
+ * decided here, before anything is inflated: only stored and deflated members, none encrypted, a
+ * bounded number of them, sizes that one layer of deflate can reach and that the file has room for
+ * (so members that overlap to multiply their contents are refused), central and local headers that
+ * agree, checksums.
  */
+#include "runtime/library.h"
 #include "runtime/runtime.h"
 #include <string.h>
 #include <zip.h>
@@ -14,7 +16,51 @@
 /* Fixed sizes of a member's local and central header, without name. */
 #define MEMBER_OVERHEAD (30 + 46)
 
+/* What is called of libzip: FUNCTION(x) is zip_x. */
+#define FUNCTIONS                               \
+	FUNCTION(close)                         \
+	FUNCTION(discard)                       \
+	FUNCTION(error_fini)                    \
+	FUNCTION(error_init)                    \
+	FUNCTION(error_strerror)                \
+	FUNCTION(fclose)                        \
+	FUNCTION(file_add)                      \
+	FUNCTION(file_set_dostime)              \
+	FUNCTION(file_strerror)                 \
+	FUNCTION(fopen_index)                   \
+	FUNCTION(fread)                         \
+	FUNCTION(get_num_entries)               \
+	FUNCTION(open_from_source)              \
+	FUNCTION(set_file_compression)          \
+	FUNCTION(source_buffer_create)          \
+	FUNCTION(source_buffer_fragment_create) \
+	FUNCTION(source_close)                  \
+	FUNCTION(source_free)                   \
+	FUNCTION(source_keep)                   \
+	FUNCTION(source_open)                   \
+	FUNCTION(source_read)                   \
+	FUNCTION(stat_index)                    \
+	FUNCTION(stat_init)                     \
+	FUNCTION(strerror)
+
+typedef struct functions {
+#define FUNCTION(x) __typeof__(&zip_##x) x;
+	FUNCTIONS
+#undef FUNCTION
+} functions;
+
+static pai_status find_functions(pai_ctx *ctx, functions *f)
+{
+	static const pai_symbol symbols[] = {
+#define FUNCTION(x) {"zip_" #x, offsetof(functions, x)},
+		FUNCTIONS
+#undef FUNCTION
+	};
+	return pai_library_open(ctx, PAI_LIBZIP, sizeof symbols / sizeof *symbols, symbols, f);
+}
+
 typedef struct archive {
+	functions f;
 	pai_ctx *ctx;
 	pai_arena *arena;
 	const char *path;
@@ -56,13 +102,13 @@ static pai_status check_member(archive *z, const zip_stat_t *st)
 	return PAI_OK;
 }
 
-static pai_status read_all(archive *z, zip_file_t *f, const char *member, void *to, uint64_t n)
+static pai_status read_all(archive *z, zip_file_t *file, const char *member, void *to, uint64_t n)
 {
 	for (uint64_t done = 0; done < n;) {
-		zip_int64_t got = zip_fread(f, (uint8_t *)to + done, n - done);
+		zip_int64_t got = z->f.fread(file, (uint8_t *)to + done, n - done);
 		if (got < 0)
 			return pai_fail(z->ctx, PAI_E_npz, pai_at_byte(z->path, member, -1),
-					"cannot be inflated: %s", zip_file_strerror(f));
+					"cannot be inflated: %s", z->f.file_strerror(file));
 		if (got == 0)
 			return bad(z, member, "is shorter than the archive's directory says");
 		done += (uint64_t)got;
@@ -70,11 +116,11 @@ static pai_status read_all(archive *z, zip_file_t *f, const char *member, void *
 	return PAI_OK;
 }
 
-static pai_status read_array(archive *z, zip_file_t *f, const zip_stat_t *st, pai_tensor **out)
+static pai_status read_array(archive *z, zip_file_t *file, const zip_stat_t *st, pai_tensor **out)
 {
 	uint8_t head[PAI_NPY_HEADER + 12];
 	uint64_t n_head = st->size < sizeof head ? st->size : sizeof head;
-	PAI_TRY(read_all(z, f, st->name, head, n_head));
+	PAI_TRY(read_all(z, file, st->name, head, n_head));
 	pai_npy h;
 	PAI_TRY(pai_npy_header(z->ctx, z->path, st->name, head, n_head, st->size, &h));
 	pai_tensor *t = pai_tensor_new(z->arena, h.dtype, h.rank, h.dims);
@@ -83,9 +129,9 @@ static pai_status read_array(archive *z, zip_file_t *f, const zip_stat_t *st, pa
 				"%zu bytes", h.nbytes);
 	uint64_t have = n_head - h.offset;
 	pai_copy(t->data, head + h.offset, have);
-	PAI_TRY(read_all(z, f, st->name, (uint8_t *)t->data + have, h.nbytes - have));
+	PAI_TRY(read_all(z, file, st->name, (uint8_t *)t->data + have, h.nbytes - have));
 	uint8_t more;
-	zip_int64_t got = zip_fread(f, &more, 1); /* the checksum is tested at the end */
+	zip_int64_t got = z->f.fread(file, &more, 1); /* the checksum is tested at the end */
 	if (got != 0)
 		return bad(z, st->name,
 			   got < 0 ? "its checksum does not match its contents"
@@ -97,9 +143,10 @@ static pai_status read_array(archive *z, zip_file_t *f, const zip_stat_t *st, pa
 
 static pai_status read_member(archive *z, uint64_t i, pai_tensor **out)
 {
+	const functions *f = &z->f;
 	zip_stat_t st;
-	zip_stat_init(&st);
-	if (zip_stat_index(z->zip, i, 0, &st) != 0)
+	f->stat_init(&st);
+	if (f->stat_index(z->zip, i, 0, &st) != 0)
 		return bad(z, NULL, "the archive's directory is damaged");
 	PAI_TRY(check_member(z, &st));
 	size_t n = strlen(st.name);
@@ -109,12 +156,12 @@ static pai_status read_member(archive *z, uint64_t i, pai_tensor **out)
 	if (pai_map_get(z->names, name))
 		return bad(z, st.name, "occurs twice");
 	pai_map_put(z->names, name, z);
-	zip_file_t *f = zip_fopen_index(z->zip, i, 0);
-	if (!f)
+	zip_file_t *file = f->fopen_index(z->zip, i, 0);
+	if (!file)
 		return pai_fail(z->ctx, PAI_E_npz, pai_at_byte(z->path, st.name, -1), "%s",
-				zip_strerror(z->zip));
-	pai_status status = read_array(z, f, &st, out);
-	zip_fclose(f);
+				f->strerror(z->zip));
+	pai_status status = read_array(z, file, &st, out);
+	f->fclose(file);
 	if (status == PAI_OK)
 		(*out)->name = name;
 	return status;
@@ -122,7 +169,7 @@ static pai_status read_member(archive *z, uint64_t i, pai_tensor **out)
 
 static pai_status read_members(archive *z, pai_tensor ***out, int *n_out)
 {
-	zip_int64_t n = zip_get_num_entries(z->zip, 0);
+	zip_int64_t n = z->f.get_num_entries(z->zip, 0);
 	if (n < 0 || (uint64_t)n > z->ctx->limits.npz_entries)
 		return pai_fail(z->ctx, PAI_E_limit, pai_at_file(z->path),
 				"npz_entries: %lld members, at most %llu are read", (long long)n,
@@ -139,29 +186,31 @@ pai_status pai_npz_parse(pai_ctx *ctx, pai_arena *a, const char *path, const voi
 			 pai_tensor ***out, int *n_out)
 {
 	zip_error_t error;
-	zip_error_init(&error);
-	archive z = {ctx, a, path, NULL, n, 0, pai_map_new(a)};
+	archive z = {.ctx = ctx, .arena = a, .path = path, .room = n, .names = pai_map_new(a)};
+	const functions *f = &z.f;
+	PAI_TRY(find_functions(ctx, &z.f));
+	f->error_init(&error);
 	/* libzip takes no bytes at all for an archive that is to be made. */
-	zip_source_t *source = n ? zip_source_buffer_create(bytes, n, 0, &error) : NULL;
+	zip_source_t *source = n ? f->source_buffer_create(bytes, n, 0, &error) : NULL;
 	if (source)
-		z.zip = zip_open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error);
+		z.zip = f->open_from_source(source, ZIP_RDONLY | ZIP_CHECKCONS, &error);
 	if (!z.zip) {
 		pai_status status =
 			pai_fail(ctx, PAI_E_npz, pai_at_file(path), "is no sound zip archive: %s",
-				 zip_error_strerror(&error));
+				 f->error_strerror(&error));
 		if (source)
-			zip_source_free(source);
-		zip_error_fini(&error);
+			f->source_free(source);
+		f->error_fini(&error);
 		return status;
 	}
 	pai_status status = read_members(&z, out, n_out);
-	zip_discard(z.zip);
+	f->discard(z.zip);
 	return status;
 }
 
 /* The header and the contents of one array as one buffer that libzip reads when it closes. */
-static pai_status add_member(pai_ctx *ctx, pai_arena *a, zip_t *zip, const char *path,
-			     const char *name, const pai_tensor *t)
+static pai_status add_member(pai_ctx *ctx, pai_arena *a, const functions *f, zip_t *zip,
+			     const char *path, const char *name, const pai_tensor *t)
 {
 	const void *header;
 	size_t n_header;
@@ -170,35 +219,36 @@ static pai_status add_member(pai_ctx *ctx, pai_arena *a, zip_t *zip, const char 
 	zip_buffer_fragment_t parts[2] = {{(uint8_t *)(uintptr_t)header, n_header},
 					  {contents->data, contents->nbytes}};
 	zip_error_t error;
-	zip_error_init(&error);
+	f->error_init(&error);
 	int n_parts = contents->nbytes ? 2 : 1;
 	zip_source_t *source =
-		zip_source_buffer_fragment_create(parts, (zip_uint64_t)n_parts, 0, &error);
+		f->source_buffer_fragment_create(parts, (zip_uint64_t)n_parts, 0, &error);
 	const char *member = pai_arena_printf(a, "%s.npy", name);
-	zip_int64_t i = source ? zip_file_add(zip, member, source, ZIP_FL_ENC_UTF_8) : -1;
+	zip_int64_t i = source ? f->file_add(zip, member, source, ZIP_FL_ENC_UTF_8) : -1;
 	/* 1980-01-01: the same arrays give the same bytes. */
-	if (i < 0 || zip_set_file_compression(zip, (zip_uint64_t)i, ZIP_CM_STORE, 0) != 0 ||
-	    zip_file_set_dostime(zip, (zip_uint64_t)i, 0, 33, 0) != 0) {
+	if (i < 0 || f->set_file_compression(zip, (zip_uint64_t)i, ZIP_CM_STORE, 0) != 0 ||
+	    f->file_set_dostime(zip, (zip_uint64_t)i, 0, 33, 0) != 0) {
 		if (source && i < 0)
-			zip_source_free(source);
+			f->source_free(source);
 		return pai_fail(ctx, PAI_E_npz, pai_at_byte(path, member, -1),
-				"cannot be added: %s", zip_strerror(zip));
+				"cannot be added: %s", f->strerror(zip));
 	}
 	return PAI_OK;
 }
 
 /* Copies the finished archive from libzip's memory to its place. */
-static pai_status put_archive(pai_ctx *ctx, pai_arena *a, const char *path, zip_source_t *from)
+static pai_status put_archive(pai_ctx *ctx, pai_arena *a, const functions *f, const char *path,
+			      zip_source_t *from)
 {
 	pai_writer *w;
 	enum { CHUNK = 1 << 20 };
 	PAI_TRY(pai_writer_open(ctx, path, &w));
 	void *chunk = pai_arena_bulk(a, CHUNK);
 	zip_int64_t got = -1;
-	if (chunk && zip_source_open(from) == 0) {
-		while ((got = zip_source_read(from, chunk, CHUNK)) > 0)
+	if (chunk && f->source_open(from) == 0) {
+		while ((got = f->source_read(from, chunk, CHUNK)) > 0)
 			pai_writer_put(w, chunk, (size_t)got);
-		zip_source_close(from);
+		f->source_close(from);
 	}
 	if (got < 0) {
 		pai_writer_discard(w);
@@ -210,29 +260,32 @@ static pai_status put_archive(pai_ctx *ctx, pai_arena *a, const char *path, zip_
 static pai_status write_npz(pai_ctx *ctx, pai_arena *a, const char *path, int n,
 			    const char *const *names, const pai_tensor *const *tensors)
 {
+	functions all;
+	const functions *f = &all;
 	zip_error_t error;
-	zip_error_init(&error);
-	zip_source_t *buffer = zip_source_buffer_create(NULL, 0, 0, &error);
+	PAI_TRY(find_functions(ctx, &all));
+	f->error_init(&error);
+	zip_source_t *buffer = f->source_buffer_create(NULL, 0, 0, &error);
 	if (!buffer)
 		return pai_fail(ctx, PAI_E_memory, pai_at_file(path), "to write the archive");
-	zip_t *zip = zip_open_from_source(buffer, ZIP_CREATE | ZIP_TRUNCATE, &error);
+	zip_t *zip = f->open_from_source(buffer, ZIP_CREATE | ZIP_TRUNCATE, &error);
 	if (!zip) {
-		zip_source_free(buffer);
+		f->source_free(buffer);
 		return pai_fail(ctx, PAI_E_memory, pai_at_file(path), "to write the archive");
 	}
-	zip_source_keep(buffer); /* closing the archive gives up its own hold */
+	f->source_keep(buffer); /* closing the archive gives up its own hold */
 	pai_status status = PAI_OK;
 	for (int i = 0; i < n && status == PAI_OK; i++)
-		status = add_member(ctx, a, zip, path, names[i], tensors[i]);
-	if (status == PAI_OK && zip_close(zip) != 0)
-		status = pai_fail(ctx, PAI_E_memory, pai_at_file(path), "%s", zip_strerror(zip));
+		status = add_member(ctx, a, f, zip, path, names[i], tensors[i]);
+	if (status == PAI_OK && f->close(zip) != 0)
+		status = pai_fail(ctx, PAI_E_memory, pai_at_file(path), "%s", f->strerror(zip));
 	else if (status == PAI_OK)
 		zip = NULL;
 	if (zip)
-		zip_discard(zip);
+		f->discard(zip);
 	if (status == PAI_OK)
-		status = put_archive(ctx, a, path, buffer);
-	zip_source_free(buffer);
+		status = put_archive(ctx, a, f, path, buffer);
+	f->source_free(buffer);
 	return status;
 }
 

@@ -7,9 +7,8 @@
  * have no use for it.
  */
 #include "runtime/onednn.h"
-#include <dlfcn.h>
+#include "runtime/library.h"
 #include <dnnl.h>
-#include <stddef.h>
 #include <string.h>
 
 #define TEXT_OF(x) #x
@@ -311,35 +310,21 @@ static void drop_engine(void *at)
 	f->engine_destroy(n->engine);
 }
 
-/* The library stays open: what it compiles it keeps for the next plan. */
-static pai_status open_library(pai_plan *p, functions *f)
+static pai_status find_functions(pai_plan *p, functions *f)
 {
-	static const struct {
-		const char *name;
-		size_t at;
-	} names[] = {
+	static const pai_symbol symbols[] = {
 #define FUNCTION(x) {"dnnl_" #x, offsetof(functions, x)},
 		FUNCTIONS FUNCTIONS_OF_VERSION
 #undef FUNCTION
 	};
-	void *library = dlopen(PAI_DNNL, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	if (!library)
-		return pai_fail(p->ctx, PAI_E_no_library, pai_at_nothing(), "%s", dlerror());
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		void *at = dlsym(library, names[i].name);
-		if (!at)
-			return pai_fail(p->ctx, PAI_E_no_library, pai_at_nothing(),
-					"%s has no function %s", PAI_DNNL, names[i].name);
-		memcpy((char *)f + names[i].at, &at, sizeof at);
-	}
-	return PAI_OK;
+	return pai_library_open(p->ctx, PAI_DNNL, sizeof symbols / sizeof *symbols, symbols, f);
 }
 
 static pai_status engine(pai_plan *p, pai_dnn **out)
 {
 	if (!p->dnn) {
 		pai_dnn *n = PAI_NEW(p->arena, pai_dnn);
-		PAI_TRY(open_library(p, &n->f));
+		PAI_TRY(find_functions(p, &n->f));
 		dnnl_status_t st = n->f.engine_create(&n->engine, dnnl_cpu, 0);
 		if (st != dnnl_success)
 			return failed(p, "an engine", st);

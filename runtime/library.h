@@ -1,0 +1,18 @@
+/* library.h -- functions of a shared library that is opened when needed; private to the runtime. */
+#ifndef PAI_LIBRARY_H
+#define PAI_LIBRARY_H
+
+#include "compiler/compiler.h"
+#include <stddef.h>
+
+typedef struct pai_symbol {
+	const char *name;
+	size_t at; /* in the table of addresses */
+} pai_symbol;
+
+/* Fills a table (a struct of pointers to functions) with the addresses of the symbols. The library
+ * stays open for good. */
+PAI_MUST_USE pai_status pai_library_open(pai_ctx *ctx, const char *name, int n,
+					 const pai_symbol *symbols, void *table);
+
+#endif
