@@ -399,6 +399,41 @@ static void inherit_name(apply *a, pai_node *n, const pai_node *from)
 	n->name = from->name;
 }
 
+static bool is_made_by(const pai_group *group, const pai_value *v)
+{
+	for (int i = 0; i < group->edits.n; i++) {
+		const pai_edit *e = group->edits.at[i];
+		if ((e->kind == PAI_EDIT_INIT && e->value == v) ||
+		    (e->kind == PAI_EDIT_NODE && e->node == v->producer))
+			return true;
+	}
+	return false;
+}
+
+/* A new value that was made unique from the name of the one it replaces takes that name once the
+ * other is gone, and so does its node. */
+static void inherit_value_name(apply *a, const pai_group *group, const pai_edit *e)
+{
+	pai_value *now = resolve(a, e->now);
+	const char *name = e->value->name, *had = now->name;
+	const size_t n = strlen(name);
+	if (!e->value->dead || now->is_output || !is_made_by(group, now) || !n ||
+	    strncmp(had, name, n) != 0 || had[n] != '_' ||
+	    had[n + 1 + strspn(had + n + 1, "0123456789")] || pai_map_get(a->g->model->taken, name))
+		return;
+	pai_map_put(a->g->model->taken, had, NULL);
+	pai_map_put(now->graph->names, had, NULL);
+	give_name(now, name);
+	if (now->init)
+		now->init->name = name;
+	if (!now->producer || strcmp(now->producer->name, had) != 0 ||
+	    pai_map_get(a->node_names, name))
+		return;
+	pai_map_put(a->node_names, had, NULL);
+	pai_map_put(a->node_names, name, now->producer);
+	now->producer->name = name;
+}
+
 static void set_prop(pai_arena *arena, pai_props *p, const char *key, const char *value)
 {
 	if (value) {
@@ -475,6 +510,9 @@ static pai_status apply_group(apply *a, const pai_group *group)
 	for (int i = 0; i < group->edits.n; i++)
 		if (group->edits.at[i]->kind == PAI_EDIT_ERASE_INIT)
 			erase_init(a, group->edits.at[i]->value);
+	for (int i = 0; i < group->edits.n; i++)
+		if (group->edits.at[i]->kind == PAI_EDIT_REPLACE)
+			inherit_value_name(a, group, group->edits.at[i]);
 	for (int i = 0; i < group->edits.n; i++) { /* nothing may read what went */
 		const pai_edit *e = group->edits.at[i];
 		for (int k = 0; e->kind == PAI_EDIT_ERASE && k < e->node->n_out; k++)

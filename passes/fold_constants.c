@@ -1,5 +1,10 @@
 /* fold_constants.c -- replaces nodes by their values: where all inputs are constant, by executing
- * the node; where shape inference found the contents (Shape chains), by those.
+ * the node; where shape inference found the contents (Shape chains), by those. The target of a
+ * Reshape that is computed from sizes becomes a constant with 0 for sizes that are copied, or -1
+ * for the one that is not known before.
+ *
+ * A Constant becomes an initialiser, but for arrays of floats: those would be parameters then, and
+ * training would move them.
  *
  * Left alone: random nodes, control flow, transforms (burn-in folds those), and Q/DQ pairs, which
  * carry the quantised form of the model. A value that is larger than what it is made from by more
@@ -8,7 +13,7 @@
 #include "passes/passes.h"
 #include <string.h>
 
-enum { FOLDED, TOO_LARGE, NO_KERNEL, FAILS };
+enum { FOLDED, RESHAPES, TOO_LARGE, NO_KERNEL, FAILS };
 
 static const pai_option options[] = {
 	{.name = "max_growth",
@@ -106,12 +111,86 @@ static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_t
 	return PAI_OK;
 }
 
+/* The contents of a Constant that may be an initialiser, shared; NULL: it stays a node. */
+static pai_tensor *constant_contents(const pai_node *n)
+{
+	const pai_value *v = n->n_out == 1 ? n->out[0] : NULL;
+	if (!v || n->graph->model->ir_version < 4) /* initialisers would be inputs */
+		return NULL;
+	const pai_tensor *t = pai_value_constant(v);
+	if (!t)
+		t = v->known;
+	if (!t || (t->rank > 0 && pai_dtype_get((int)t->dtype)->kind == PAI_KIND_FLOAT))
+		return NULL;
+	return pai_arena_dup(n->graph->model->arena, t, sizeof *t);
+}
+
+/* One element of the target of a Reshape: a number, 0 (copied from the input) or -1 (what is left).
+ * *open counts the latter, *copied the former. */
+static int64_t target_size(pai_pass_run *r, const pai_type *from, int i, pai_dim d, int *copied,
+			   int *open)
+{
+	int64_t size;
+	if (pai_dim_const(r->ctx, d, &size)) {
+		*copied += size == 0;
+		*open += size == -1;
+		return size;
+	}
+	if (i < from->rank && pai_dim_equal(from->dims[i], d)) {
+		++*copied;
+		return 0;
+	}
+	++*open;
+	return -1;
+}
+
+static bool is_known_shape(const pai_value *v)
+{
+	if (v->type.kind != PAI_TYPE_TENSOR || v->type.rank < 0)
+		return false;
+	for (int i = 0; i < v->type.rank; i++)
+		if (v->type.dims[i] == PAI_DIM_UNKNOWN)
+			return false;
+	return true;
+}
+
+/* Sizes that are 0 when it runs make -1 beside a copied size ambiguous, so the two are not made
+ * together. */
+static void fold_target(pai_pass_run *r, pai_patch *out, pai_node *n)
+{
+	pai_value *x = pai_node_in(n, 0), *shape = pai_node_in(n, 1);
+	if (!pai_node_is(n, "Reshape") || !x || !shape || pai_value_constant(shape) ||
+	    !shape->known_dims || shape->n_known < 1 || !is_known_shape(x) ||
+	    !is_known_shape(n->out[0]) || pai_node_int(n, "allowzero", 0))
+		return;
+	int copied = 0, open = 0;
+	int64_t *target = PAI_NEWS(r->scratch, int64_t, shape->n_known);
+	for (int i = 0; i < shape->n_known; i++) {
+		if (shape->known_dims[i] == PAI_DIM_UNKNOWN)
+			return;
+		target[i] = target_size(r, &x->type, i, shape->known_dims[i], &copied, &open);
+	}
+	if (open > 1 || (open && copied))
+		return;
+	pai_tensor *t = pai_tensor_from_ints(n->graph->model->arena, shape->n_known, target);
+	pai_patch_begin(out, n, "target of Reshape");
+	pai_patch_rewire(out, n, 1, pai_patch_init(out, shape->name, t));
+	r->counts[RESHAPES]++;
+}
+
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
 	for (int i = 0; i < g->nodes.n; i++) {
 		pai_node *n = g->nodes.at[i];
 		const pai_tensor **in;
 		uint64_t bytes;
+		if (pai_node_is(n, "Constant") && can_replace_all(n)) {
+			pai_tensor *contents = constant_contents(n);
+			if (contents)
+				propose(r, out, n, &contents);
+			continue;
+		}
+		fold_target(r, out, n);
 		if (!may_fold(n) || !can_replace_all(n) || fold_known(r, out, n))
 			continue;
 		if (constant_inputs(r->scratch, n, &in, &bytes))
@@ -127,8 +206,10 @@ const pai_pass pai_pass_fold_constants = {
 	.exactness = PAI_EXACT,
 	.options = options,
 	.stats = (const char *const[]){[FOLDED] = "folded",
+				       [RESHAPES] = "targets of Reshape made constant",
 				       [TOO_LARGE] = "kept: the value is too large",
 				       [NO_KERNEL] = "kept: no kernel",
+				       [FAILS] = "kept: executing it fails",
 				       NULL},
 	.run = run,
 };
