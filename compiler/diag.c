@@ -104,7 +104,7 @@ const char *pai_escape(pai_arena *a, const char *s)
 	return out;
 }
 
-/* Position of a node in its graph, for messages only. */
+/* Position of a node in its graph, for messages only; -1: a new one. */
 static int position(const pai_node *n)
 {
 	for (int i = 0; i < n->graph->nodes.n; i++)
@@ -136,9 +136,10 @@ static char *where_text(pai_ctx *ctx, const pai_where *w)
 		const char *graph = n->graph->function ? n->graph->function->name
 				    : n->graph->outer  ? "subgraph"
 						       : "graph";
-		ADD("%s.node[%d] \"%s\" (%s%s%s)", pai_escape(a, graph), position(n),
-		    pai_escape(a, pai_node_label(n)), pai_escape(a, n->domain),
-		    *n->domain ? "." : "", pai_escape(a, n->op_type));
+		const int at = position(n);
+		ADD("%s.node%s \"%s\" (%s%s%s)", pai_escape(a, graph),
+		    at < 0 ? "" : pai_arena_printf(a, "[%d]", at), pai_escape(a, pai_node_label(n)),
+		    pai_escape(a, n->domain), *n->domain ? "." : "", pai_escape(a, n->op_type));
 	}
 	const char *tensor = w->value ? pai_escape(a, w->value->name) : NULL;
 	if (w->attr)

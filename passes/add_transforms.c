@@ -144,6 +144,21 @@ static pai_status check_compat(pai_pass_run *r, const pai_node *n, const pai_rul
 	return PAI_OK;
 }
 
+/* Values that the kernel refuses show on two numbers, before they are in a file. */
+static pai_status try_values(pai_pass_run *r, const pai_node *n, const pai_rule *rule)
+{
+	float v[] = {1, -0.5f}, u[] = {0.5f, 0.5f};
+	int64_t dims[] = {2};
+	pai_tensor x = {.dtype = PAI_FLOAT, .rank = 1, .dims = dims, .data = v, .nbytes = sizeof v};
+	pai_tensor draw = x, *y = NULL;
+	draw.data = u;
+	if (pai_eval_node(r->ctx, r->scratch, n, (const pai_tensor *[]){&x, &draw}, 0, &y) ==
+	    PAI_OK)
+		return PAI_OK;
+	return pai_fail(r->ctx, PAI_E_bad_rule, pai_at_nothing(),
+			"rule %s has a value that the transform does not take", rule->label);
+}
+
 static pai_status add_function(pai_pass_run *r, pai_patch *out, const pai_node *n)
 {
 	state *s = r->state;
@@ -262,6 +277,7 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 		set_attributes(out, n, rule);
 		pai_patch_set_prop(out, n, "pai.transform.rule", rule->label);
 		PAI_TRY(check_compat(r, n, rule));
+		PAI_TRY(try_values(r, n, rule));
 		PAI_TRY(add_function(r, out, n));
 		record(r->state, r->scratch, p, rule, n);
 		at = n->out[0];

@@ -133,12 +133,25 @@ static bool is_candidate(const pai_session *s, const pai_model *m, const pai_val
 	       (v->init->rank > 0 || s->options.trainable) && pai_moves(&moves, v->name);
 }
 
+/* What is meant to stay and is misspelt would move. */
+static pai_status check_freeze(const pai_session *s, const pai_model *m)
+{
+	for (int i = 0; s->options.freeze && i < m->graph->inits.n; i++)
+		if (pai_glob(s->options.freeze, m->graph->inits.at[i]->name))
+			return PAI_OK;
+	return !s->options.freeze ? PAI_OK
+				  : pai_fail(s->ctx, PAI_E_unused_glob, pai_at_file(m->path),
+					     "no initialiser is named \"%s\", so nothing is frozen",
+					     pai_escape(s->arena, s->options.freeze));
+}
+
 /* Those of the candidates that a gradient reaches. */
 static pai_status find_parameters(pai_session *s, const pai_model *own)
 {
 	pai_model *m = s->train.objective.model;
 	pai_value **wrt = PAI_NEWS(s->arena, pai_value *, m->graph->inits.n + 1);
 	const bool *stays = mark_fixed(s);
+	PAI_TRY(check_freeze(s, own));
 	int n = 0;
 	for (int i = 0; i < m->graph->inits.n; i++) {
 		pai_value *v = m->graph->inits.at[i];

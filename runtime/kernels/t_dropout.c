@@ -12,6 +12,9 @@ static pai_status run(pai_call *c)
 	float prob = pai_node_float(c->node, "prob", 0.5f);
 	pai_t_mode mode;
 	PAI_TRY(pai_t_mode_of(c->ctx, c->node, &mode));
+	if (!(prob >= 0 && prob <= 1))
+		return pai_fail(c->ctx, PAI_E_transform_attribute, pai_at_attr(c->node, "prob"),
+				"is %g, expected 0 to 1", (double)prob);
 	PAI_TRY(pai_call_output(c, 0, PAI_FLOAT, x->rank, x->dims));
 	int64_t n = pai_tensor_nelem(x);
 	if (u && pai_tensor_nelem(u) != n)

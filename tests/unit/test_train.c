@@ -201,6 +201,10 @@ static void keeps_what_is_frozen(void **state)
 	pai_model *m = parse(f, network);
 	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_INVALID);
 	assert_int_equal(pai_diag_get(f->ctx, 0)->code, PAI_E_nothing_to_train);
+	pai_diag_clear(f->ctx);
+	o.session.freeze = "misspelt*"; /* it would move */
+	assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_USAGE);
+	assert_int_equal(pai_diag_get(f->ctx, 0)->code, PAI_E_unused_glob);
 	pai_model_free(m);
 }
 
