@@ -258,6 +258,13 @@ static void corners(void **state)
 		 PAI_INVALID,
 		 0,
 		 {0}},
+		{"13",
+		 "Tile(a, b)",
+		 "float[2,1,5] a = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, "
+		 "int64[3] b = {0, 9223372036854775807, 1}",
+		 PAI_INVALID,
+		 0,
+		 {0}},
 		{"21",
 		 "QuantizeLinear<axis = 1, block_size = 9223372036854775807>(a, b)",
 		 "float[1,2] a = {2, 4}, float[1,1] b = {2}",
