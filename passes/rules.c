@@ -325,8 +325,32 @@ static const char *json_text(reader *rd, const cJSON *v)
 	return text;
 }
 
+enum { MOST_KEYS = 64 };
+
+/* Nothing, or an object of a few keys that differ. */
+static pai_status check_object(reader *rd, const cJSON *json, const char *what)
+{
+	const cJSON *item, *other;
+	if (json && (!cJSON_IsObject(json) || cJSON_GetArraySize(json) > MOST_KEYS))
+		return pai_fail(rd->ctx, PAI_E_bad_rule, pai_at_file(rd->source),
+				"rule %d: %s is no object of a few keys", rd->rules.n + 1, what);
+	cJSON_ArrayForEach(item, json)
+	{
+		for (other = json->child; other != item; other = other->next)
+			if (strcmp(other->string, item->string) == 0)
+				return pai_fail(rd->ctx, PAI_E_bad_rule, pai_at_file(rd->source),
+						"rule %d: %s has \"%s\" twice", rd->rules.n + 1,
+						what, pai_escape(rd->arena, item->string));
+	}
+	return PAI_OK;
+}
+
 static pai_status json_rule(reader *rd, const cJSON *json)
 {
+	PAI_TRY(check_object(rd, json, "it"));
+	PAI_TRY(check_object(rd, cJSON_GetObjectItemCaseSensitive(json, "match"), "\"match\""));
+	PAI_TRY(check_object(rd, cJSON_GetObjectItemCaseSensitive(json, "transform"),
+			     "\"transform\""));
 	const cJSON *transform = cJSON_GetObjectItemCaseSensitive(json, "transform"), *item;
 	const cJSON *fn = cJSON_GetObjectItemCaseSensitive(transform, "fn");
 	if (!cJSON_IsString(fn))
@@ -398,9 +422,14 @@ static pai_status read_file(reader *rd, const char *path)
 	    too_deep((const char *)file.data, file.size, rd->ctx->limits.json_depth))
 		return pai_fail(rd->ctx, PAI_E_limit, pai_at_file(path),
 				"is larger or deeper than rules may be");
-	cJSON *json = cJSON_ParseWithLength((const char *)file.data, file.size);
-	if (!json)
+	const char *text = (const char *)file.data, *end = text;
+	cJSON *json = cJSON_ParseWithLengthOpts(text, file.size, &end, false);
+	while (json && end < text + file.size && strchr(" \t\r\n", *end) && *end)
+		end++;
+	if (!json || end < text + file.size) {
+		cJSON_Delete(json);
 		return pai_fail(rd->ctx, PAI_E_bad_rule, pai_at_file(path), "is not valid JSON");
+	}
 	pai_status status = json_rules(rd, json);
 	cJSON_Delete(json);
 	return status;

@@ -365,13 +365,25 @@ static void rules_from_a_file(void **state)
 	assert_non_null(strstr(text, "\"activation\":\t\"r\""));
 	pai_arena_free(a);
 	pai_model_free(m);
-	f = fopen(rules_path, "w");
-	fputs("[{\"match\": {\"famly\": 1}, \"transform\": {\"fn\": \"int_quant\"}}]", f);
-	fclose(f);
-	m = parse(mlp);
-	assert_int_equal(apply(m, passes), PAI_USAGE);
-	assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_bad_rule);
-	pai_model_free(m);
+	static const char *const bad[] = {
+		"[{\"match\": {\"famly\": 1}, \"transform\": {\"fn\": \"int_quant\"}}]",
+		"[{\"match\": [\"x\"], \"transform\": {\"fn\": \"int_quant\"}}]",
+		"[[{\"fn\": \"int_quant\"}]]",
+		"[{\"match\": {\"rank\": 1, \"rank\": 2}, \"transform\": {\"fn\": \"int_quant\"}}]",
+		"[{\"transform\": {\"fn\": \"int_quant\", \"n_bits\": 4, \"n_bits\": 5}}]",
+		"[{\"transform\": {\"fn\": \"int_quant\"}}] x",
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		f = fopen(rules_path, "w");
+		fputs(bad[i], f);
+		fclose(f);
+		m = parse(mlp);
+		pai_diag_clear(ctx);
+		if (apply(m, passes) != PAI_USAGE)
+			fail_msg("accepted: %s", bad[i]);
+		assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_bad_rule);
+		pai_model_free(m);
+	}
 	unlink(rules_path);
 	unlink(lock);
 	rmdir(folder);
