@@ -79,7 +79,7 @@ pai_status pai_budget_work(pai_ctx *ctx, pai_where at, double work)
 			ctx->run.work + n, most);
 }
 
-static double elements(const pai_tensor *t)
+double pai_elements(const pai_tensor *t)
 {
 	double n = t && t->rank >= 0 ? 1 : 0;
 	for (int i = 0; t && i < t->rank; i++)
@@ -87,174 +87,18 @@ static double elements(const pai_tensor *t)
 	return n;
 }
 
-static double last_dim(const pai_tensor *t)
-{
-	return t && t->rank > 0 ? (double)t->dims[t->rank - 1] : 1;
-}
-
-static double per_first(const pai_tensor *t)
-{
-	return t && t->rank > 0 && t->dims[0] > 0 ? elements(t) / (double)t->dims[0] : 0;
-}
-
-static double product(const pai_node *n, const char *name)
-{
-	const int64_t *v;
-	double all = 1;
-	for (int i = pai_node_ints(n, name, &v) - 1; i >= 0; i--)
-		all *= v[i] > 0 ? (double)v[i] : 1;
-	return all;
-}
-
-/* Multiply-adds, or comparisons, beyond a fixed number for each element read or written. */
-typedef double (*work_fn)(const pai_node *n, const pai_tensor *const *in,
-			  const pai_tensor *const *out);
-
-static double matmul_work(const pai_node *n, const pai_tensor *const *in,
+static double kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
 			  const pai_tensor *const *out)
 {
-	bool across =
-		in[0] && in[0]->rank == 2 && pai_node_is(n, "Gemm") && pai_node_int(n, "transA", 0);
-	return elements(out[0]) * (across ? (double)in[0]->dims[0] : last_dim(in[0]));
-}
-
-static double conv_work(const pai_node *n, const pai_tensor *const *in,
-			const pai_tensor *const *out)
-{
-	(void)n;
-	return elements(out[0]) * per_first(in[1]);
-}
-
-static double qlinear_conv_work(const pai_node *n, const pai_tensor *const *in,
-				const pai_tensor *const *out)
-{
-	(void)n;
-	return elements(out[0]) * per_first(in[3]);
-}
-
-static double conv_transpose_work(const pai_node *n, const pai_tensor *const *in,
-				  const pai_tensor *const *out)
-{
-	(void)n, (void)out;
-	return elements(in[0]) * per_first(in[1]);
-}
-
-static double conv_grad_w_work(const pai_node *n, const pai_tensor *const *in,
-			       const pai_tensor *const *out)
-{
-	(void)n;
-	return elements(in[0]) * per_first(out[0]);
-}
-
-static double pool_work(const pai_node *n, const pai_tensor *const *in,
-			const pai_tensor *const *out)
-{
-	bool gradient = strstr(n->op_type, "Grad") != NULL;
-	return elements(gradient ? in[n->n_in > 2 ? 1 : 0] : out[0]) * product(n, "kernel_shape");
-}
-
-static double window_work(const pai_node *n, const pai_tensor *const *in,
-			  const pai_tensor *const *out)
-{
-	(void)in;
-	return elements(out[0]) * (double)pai_node_int(n, "size", 1);
-}
-
-static double sort_work(const pai_node *n, const pai_tensor *const *in,
-			const pai_tensor *const *out)
-{
-	(void)n, (void)out;
-	return 30 * elements(in[0]);
-}
-
-static double pairs_work(const pai_node *n, const pai_tensor *const *in,
-			 const pai_tensor *const *out)
-{
-	(void)n, (void)out;
-	return elements(in[0]) * elements(in[0]);
-}
-
-static double recurrent_work(const pai_node *n, const pai_tensor *const *in,
-			     const pai_tensor *const *out)
-{
-	(void)n, (void)out;
-	double steps =
-		in[0] && in[0]->rank == 3 ? (double)in[0]->dims[0] * (double)in[0]->dims[1] : 1;
-	return steps * (elements(in[1]) + elements(in[2]));
-}
-
-static double attention_work(const pai_node *n, const pai_tensor *const *in,
-			     const pai_tensor *const *out)
-{
-	(void)n;
-	double keys = in[1] && in[1]->rank > 1 ? (double)in[1]->dims[in[1]->rank - 2] : 1;
-	return (elements(in[0]) + elements(out[0])) * keys;
-}
-
-/* Each label of the equation is a loop; the first operand that has it gives its length. */
-static double einsum_work(const pai_node *n, const pai_tensor *const *in,
-			  const pai_tensor *const *out)
-{
-	const char *s = pai_node_string(n, "equation", "");
-	bool seen[128] = {false};
-	double all = elements(out[0]);
-	for (int i = 0, d = 0; *s && *s != '-' && i < n->n_in; s++) {
-		if (*s == ',') {
-			i++;
-			d = 0;
-			continue;
-		}
-		unsigned char c = (unsigned char)*s;
-		if (!in[i] || c >= 128 || c <= ' ' || c == '.')
-			continue;
-		if (!seen[c] && d < in[i]->rank)
-			all *= in[i]->dims[d] > 0 ? (double)in[i]->dims[d] : 1;
-		seen[c] = true;
-		d++;
-	}
-	return all;
-}
-
-static const struct work_row {
-	const char *op;
-	int inputs; /* that the function looks at */
-	work_fn fn;
-} rows[] = {
-	{"Attention", 2, attention_work},
-	{"AveragePool", 1, pool_work},
-	{"AveragePoolGrad", 1, pool_work},
-	{"Conv", 2, conv_work},
-	{"ConvGradW", 2, conv_grad_w_work},
-	{"ConvGradX", 2, conv_transpose_work},
-	{"ConvInteger", 2, conv_work},
-	{"ConvTranspose", 2, conv_transpose_work},
-	{"DeformConv", 2, conv_work},
-	{"Einsum", 1, einsum_work},
-	{"GRU", 3, recurrent_work},
-	{"Gemm", 2, matmul_work},
-	{"LRN", 1, window_work},
-	{"LSTM", 3, recurrent_work},
-	{"LpPool", 1, pool_work},
-	{"LpPoolGrad", 3, pool_work},
-	{"MatMul", 2, matmul_work},
-	{"MatMulInteger", 2, matmul_work},
-	{"MaxPool", 1, pool_work},
-	{"MaxPoolGrad", 3, pool_work},
-	{"NonMaxSuppression", 1, pairs_work},
-	{"QLinearConv", 4, qlinear_conv_work},
-	{"QLinearMatMul", 2, matmul_work},
-	{"RNN", 3, recurrent_work},
-	{"TopK", 1, sort_work},
-	{"Unique", 1, sort_work},
-};
-
-static double inner_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
-			 const pai_tensor *const *out)
-{
-	for (size_t i = 0; n_out > 0 && i < sizeof rows / sizeof *rows; i++)
-		if (strcmp(rows[i].op, n->op_type) == 0 && n_in >= rows[i].inputs)
-			return rows[i].fn(n, in, out);
-	return 0;
+	const pai_tensor *x[PAI_WORK_OPERANDS] = {NULL}, *y[PAI_WORK_OPERANDS] = {NULL};
+	const pai_kernel *k = n->op ? pai_op_kernel(n->op) : NULL;
+	if (!k || !k->work)
+		return 0;
+	for (int i = 0; i < n_in && i < PAI_WORK_OPERANDS; i++)
+		x[i] = in[i];
+	for (int o = 0; o < n_out && o < PAI_WORK_OPERANDS; o++)
+		y[o] = out[o];
+	return k->work(n, x, y);
 }
 
 enum { STEP = 100, ELEMENT = 3, FAST = 16 };
@@ -264,9 +108,9 @@ double pai_node_work(const pai_node *n, int n_in, const pai_tensor *const *in, i
 {
 	double all = 0;
 	for (int i = 0; i < n_in; i++)
-		all += elements(in[i]);
+		all += pai_elements(in[i]);
 	for (int o = 0; o < n_out; o++)
-		all += elements(out[o]);
-	double inner = inner_work(n, n_in, in, n_out, out);
+		all += pai_elements(out[o]);
+	double inner = kernel_work(n, n_in, in, n_out, out);
 	return STEP + (fast ? all / 2 + inner / FAST : all * ELEMENT + inner);
 }

@@ -7,7 +7,7 @@
 #include "runtime/run.h"
 #include <math.h>
 
-const pai_kernel pai_kernel_none = {NULL, NULL};
+const pai_kernel pai_kernel_none = {.run = NULL};
 
 static const pai_kernel *const kernels[] = {
 #define OP(name, since, traits, in, out, attr, types, shape, kernel, ...) &pai_kernel_##kernel,

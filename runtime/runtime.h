@@ -35,10 +35,18 @@ typedef struct pai_call { /* one node being executed */
 
 typedef pai_status (*pai_kernel_fn)(pai_call *c);
 
+/* Multiply-adds or comparisons of a node beyond a few for each element it reads and writes. From
+ * shapes: contents may not be there. NULL: omitted, or past the end of the node's list. */
+enum { PAI_WORK_OPERANDS = 4 };
+typedef double (*pai_work_fn)(const pai_node *n, const pai_tensor *const in[PAI_WORK_OPERANDS],
+			      const pai_tensor *const out[PAI_WORK_OPERANDS]);
+double pai_elements(const pai_tensor *t); /* 0: NULL, or of unknown rank */
+
 /* Behaviour of one or a family of operators; named pai_kernel_<cell>. */
 typedef struct pai_kernel {
 	pai_kernel_fn run;
 	const void *data; /* what distinguishes members of a family, such as a scalar function */
+	pai_work_fn work; /* NULL: none beyond the elements */
 } pai_kernel;
 
 #ifdef PAI_BUILDING

@@ -27,7 +27,8 @@ PAI_FLOATS(PAI_LOOP1, relu, a < 0 ? 0 : a)
 PAI_LOOP1(relu_i64, int64_t, i64, T, a < 0 ? 0 : a)
 PAI_LOOP1(relu_u64, uint64_t, u64, T, a)
 const pai_kernel pai_kernel_relu = {
-	pai_unary_run, &(const pai_elementwise){.loop = {relu_f32, relu_f64, relu_i64, relu_u64}}};
+	.run = pai_unary_run,
+	.data = &(const pai_elementwise){.loop = {relu_f32, relu_f64, relu_i64, relu_u64}}};
 BACKWARD(relu, b > 0 ? a : 0, NULL)
 RULE_Y(relu, "ReluGrad")
 

@@ -71,10 +71,10 @@ static pai_status arg_max(pai_call *c)
 {
 	return arg_reduce(c, false);
 }
-const pai_kernel pai_kernel_arg_max = {arg_max, NULL};
+const pai_kernel pai_kernel_arg_max = {.run = arg_max};
 
 static pai_status arg_min(pai_call *c)
 {
 	return arg_reduce(c, true);
 }
-const pai_kernel pai_kernel_arg_min = {arg_min, NULL};
+const pai_kernel pai_kernel_arg_min = {.run = arg_min};

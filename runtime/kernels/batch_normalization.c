@@ -158,7 +158,7 @@ static pai_status batch_normalization(pai_call *c)
 		each_part(&b, x, normalise, &s);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_batch_normalization = {batch_normalization, NULL};
+const pai_kernel pai_kernel_batch_normalization = {.run = batch_normalization};
 
 /* With r = 1 / sqrt(v + epsilon), u = (x - m) r and means over the batch:
  *     dbias = sum(dy)      dscale = sum(dy u)
@@ -229,7 +229,7 @@ static pai_status batch_norm_grad(pai_call *c)
 	PAI_TRY(write_sums(c, 1, c->in[2], b.channels, s.sum_dy_x));
 	return write_sums(c, 2, c->in[2], b.channels, s.sum_dy);
 }
-const pai_kernel pai_kernel_batch_norm_grad = {batch_norm_grad, NULL};
+const pai_kernel pai_kernel_batch_norm_grad = {.run = batch_norm_grad};
 
 pai_status pai_shape_batch_norm_grad(pai_shape_ctx *s)
 {

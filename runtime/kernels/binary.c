@@ -17,9 +17,9 @@ BINARY(div, a / b, b == -1 ? (T)(0 - (uint64_t)a) : a / b, a / b)
 BINARY(max, a > b || a != a ? a : b, a > b ? a : b, a > b ? a : b)
 BINARY(min, a < b || a != a ? a : b, a < b ? a : b, a < b ? a : b)
 
-const pai_kernel pai_kernel_add = {pai_binary_run, &add_rows};
-const pai_kernel pai_kernel_sub = {pai_binary_run, &sub_rows};
-const pai_kernel pai_kernel_mul = {pai_binary_run, &mul_rows};
+const pai_kernel pai_kernel_add = {.run = pai_binary_run, .data = &add_rows};
+const pai_kernel pai_kernel_sub = {.run = pai_binary_run, .data = &sub_rows};
+const pai_kernel pai_kernel_mul = {.run = pai_binary_run, .data = &mul_rows};
 
 /* Of an integer divisor. */
 static bool has_zero(const pai_tensor *t)
@@ -51,7 +51,7 @@ static pai_status divide(pai_call *c)
 {
 	return divide_by_rows(c, &div_rows);
 }
-const pai_kernel pai_kernel_div = {divide, NULL};
+const pai_kernel pai_kernel_div = {.run = divide};
 
 /* The remainder has the sign of the dividend with `fmod`, else that of the divisor. */
 #define REMAINDER(a, b) ((b) == -1 ? 0 : (a) % (b))
@@ -63,7 +63,7 @@ static pai_status mod(pai_call *c)
 {
 	return divide_by_rows(c, pai_node_int(c->node, "fmod", 0) ? &fmod_rows : &mod_rows);
 }
-const pai_kernel pai_kernel_mod = {mod, NULL};
+const pai_kernel pai_kernel_mod = {.run = mod};
 
 /* Before opset 7 a slope of one dimension belongs to the channels. */
 BINARY(p_relu, a < 0 ? a * b : a, a < 0 ? WRAP(*) : a, a)
@@ -83,7 +83,7 @@ static pai_status p_relu(pai_call *c)
 	PAI_TRY(pai_call_output(c, 0, x->dtype, rank, dims));
 	return pai_elementwise_apply(c, &p_relu_rows, lane, 2, in, c->out[0], &(pai_params){{0}});
 }
-const pai_kernel pai_kernel_p_relu = {p_relu, NULL};
+const pai_kernel pai_kernel_p_relu = {.run = p_relu};
 
 /* Exact powers of integers, wrapping around; a negative exponent truncates towards 0. */
 static int64_t int_pow(int64_t base, int64_t exponent)
@@ -119,7 +119,7 @@ static pai_status power(pai_call *c)
 	PAI_TRY(pai_call_output(c, 0, c->in[0]->dtype, rank, dims));
 	return pai_elementwise_apply(c, &pow_rows, lane, 2, in, c->out[0], &(pai_params){{0}});
 }
-const pai_kernel pai_kernel_pow = {power, NULL};
+const pai_kernel pai_kernel_pow = {.run = power};
 
 /* Operators over any number of operands fold them from the left into the output. */
 static pai_status fold(pai_call *c)
@@ -154,9 +154,9 @@ static pai_status fold(pai_call *c)
 	}
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_max = {fold, &max_rows};
-const pai_kernel pai_kernel_min = {fold, &min_rows};
-const pai_kernel pai_kernel_sum = {fold, &add_rows};
+const pai_kernel pai_kernel_max = {.run = fold, .data = &max_rows};
+const pai_kernel pai_kernel_min = {.run = fold, .data = &min_rows};
+const pai_kernel pai_kernel_sum = {.run = fold, .data = &add_rows};
 
 PAI_FLOATS(PAI_LOOP1, divide_by, a / p0)
 static pai_status mean(pai_call *c)
@@ -172,4 +172,4 @@ static pai_status mean(pai_call *c)
 	return pai_elementwise_apply(c, &rows, lane, 1, &(const pai_operand){c->out[0], 0},
 				     c->out[0], &p);
 }
-const pai_kernel pai_kernel_mean = {mean, &add_rows};
+const pai_kernel pai_kernel_mean = {.run = mean, .data = &add_rows};

@@ -2,11 +2,12 @@
 #include "runtime/kernels/elementwise.h"
 #include <string.h>
 
-#define BITWISE(name, operands, LOOP, expr)                                                      \
-	PAI_INTS(LOOP, name, expr)                                                               \
-	const pai_kernel pai_kernel_##name = {                                                   \
-		pai_##operands##_run, &(const pai_elementwise){.loop[PAI_LANE_I64] = name##_i64, \
-							       .loop[PAI_LANE_U64] = name##_u64}};
+#define BITWISE(name, operands, LOOP, expr)                                        \
+	PAI_INTS(LOOP, name, expr)                                                 \
+	const pai_kernel pai_kernel_##name = {                                     \
+		.run = pai_##operands##_run,                                       \
+		.data = &(const pai_elementwise){.loop[PAI_LANE_I64] = name##_i64, \
+						 .loop[PAI_LANE_U64] = name##_u64}};
 
 BITWISE(bitwise_and, binary, PAI_LOOP2, a &b)
 BITWISE(bitwise_or, binary, PAI_LOOP2, a | b)
@@ -27,4 +28,4 @@ static pai_status bit_shift(pai_call *c)
 				"is not of an unsigned integer type");
 	return pai_elementwise_call(c, is_left ? &left : &right, 2, 0, NULL);
 }
-const pai_kernel pai_kernel_bit_shift = {bit_shift, NULL};
+const pai_kernel pai_kernel_bit_shift = {.run = bit_shift};

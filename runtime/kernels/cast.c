@@ -213,7 +213,7 @@ static pai_status cast(pai_call *c)
 	PAI_TRY(pai_call_output(c, 0, to, x->rank, x->dims));
 	return choose(c, x->dtype, to)(c, x, c->out[0]);
 }
-const pai_kernel pai_kernel_cast = {cast, NULL};
+const pai_kernel pai_kernel_cast = {.run = cast};
 
 /* The type comes with another tensor. */
 static pai_status cast_like(pai_call *c)
@@ -227,7 +227,7 @@ static pai_status cast_like(pai_call *c)
 				pai_dtype_get(like->dtype)->text);
 	return choose(c, x->dtype, like->dtype)(c, x, c->out[0]);
 }
-const pai_kernel pai_kernel_cast_like = {cast_like, NULL};
+const pai_kernel pai_kernel_cast_like = {.run = cast_like};
 
 /* Between floats the gradient passes, cast back. */
 pai_status pai_grad_cast(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)

@@ -49,7 +49,7 @@ static pai_status clip(pai_call *c)
 {
 	return run(c, &clip_rows, 1);
 }
-const pai_kernel pai_kernel_clip = {clip, NULL};
+const pai_kernel pai_kernel_clip = {.run = clip};
 
 /* dx = dy strictly between the bounds, else 0. ClipGrad(dY, X, min, max). */
 PAI_FLOATS(PAI_LOOP2, clip_grad, b > p0 && b < p1 ? a : 0)
@@ -59,7 +59,7 @@ static pai_status clip_grad(pai_call *c)
 {
 	return run(c, &clip_grad_rows, 2);
 }
-const pai_kernel pai_kernel_clip_grad = {clip_grad, NULL};
+const pai_kernel pai_kernel_clip_grad = {.run = clip_grad};
 
 /* A bound gets the gradient of all elements it replaces: those with `beyond`(x, bound). */
 static pai_value *to_bound(pai_grad *g, const pai_node *n, int k, const char *beyond, pai_value *dy)

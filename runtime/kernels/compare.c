@@ -19,13 +19,14 @@ COMPARE(and, a &&b)
 COMPARE(or, a || b)
 COMPARE(xor, !a != !b)
 
-const pai_kernel pai_kernel_less = {pai_binary_run, &less_rows};
-const pai_kernel pai_kernel_greater = {pai_binary_run, &greater_rows};
-const pai_kernel pai_kernel_less_or_equal = {pai_binary_run, &less_or_equal_rows};
-const pai_kernel pai_kernel_greater_or_equal = {pai_binary_run, &greater_or_equal_rows};
-const pai_kernel pai_kernel_xor = {pai_binary_run, &xor_rows};
-const pai_kernel pai_kernel_and = {pai_binary_run, &and_rows};
-const pai_kernel pai_kernel_or = {pai_binary_run, &or_rows};
+const pai_kernel pai_kernel_less = {.run = pai_binary_run, .data = &less_rows};
+const pai_kernel pai_kernel_greater = {.run = pai_binary_run, .data = &greater_rows};
+const pai_kernel pai_kernel_less_or_equal = {.run = pai_binary_run, .data = &less_or_equal_rows};
+const pai_kernel pai_kernel_greater_or_equal = {.run = pai_binary_run,
+						.data = &greater_or_equal_rows};
+const pai_kernel pai_kernel_xor = {.run = pai_binary_run, .data = &xor_rows};
+const pai_kernel pai_kernel_and = {.run = pai_binary_run, .data = &and_rows};
+const pai_kernel pai_kernel_or = {.run = pai_binary_run, .data = &or_rows};
 
 typedef struct strings {
 	const pai_str *a, *b;
@@ -57,12 +58,13 @@ static pai_status equal(pai_call *c)
 	pai_each_row(2, in, c->out[0], equal_strings, &s);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_equal = {equal, &equal_rows};
+const pai_kernel pai_kernel_equal = {.run = equal, .data = &equal_rows};
 
 PAI_LOOP1(is_nan_f32, float, f32, uint8_t, a != a)
 PAI_LOOP1(is_nan_f64, double, f64, uint8_t, a != a)
 const pai_kernel pai_kernel_is_nan = {
-	pai_unary_run, &(const pai_elementwise){.loop = {is_nan_f32, is_nan_f64}, .truth = true}};
+	.run = pai_unary_run,
+	.data = &(const pai_elementwise){.loop = {is_nan_f32, is_nan_f64}, .truth = true}};
 
 /* p0: negative infinities count, p1: positive ones. */
 PAI_LOOP1(is_inf_f32, float, f32, uint8_t, isinf(a) && (a < 0 ? p0 : p1) != 0)
@@ -78,4 +80,4 @@ static pai_status is_inf(pai_call *c)
 		p = (pai_params){.f64 = {negative, positive}};
 	return pai_elementwise_call(c, &is_inf_rows, 1, 0, &p);
 }
-const pai_kernel pai_kernel_is_inf = {is_inf, NULL};
+const pai_kernel pai_kernel_is_inf = {.run = is_inf};

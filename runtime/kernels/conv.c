@@ -111,7 +111,36 @@ static pai_status conv(pai_call *c)
 	return compute(c, &v, dims, pai_conv_forward, true);
 }
 
-const pai_kernel pai_kernel_conv = {.run = conv};
+/* Elements of one filter, or of all that one channel of the input goes into. */
+static double per_channel(const pai_tensor *w)
+{
+	return w && w->rank > 0 && w->dims[0] > 0 ? pai_elements(w) / (double)w->dims[0] : 0;
+}
+
+static double conv_work(const pai_node *n, const pai_tensor *const *in,
+			const pai_tensor *const *out)
+{
+	(void)n;
+	return pai_elements(out[0]) * per_channel(in[1]);
+}
+
+/* X or dY against W */
+static double transposed_work(const pai_node *n, const pai_tensor *const *in,
+			      const pai_tensor *const *out)
+{
+	(void)n, (void)out;
+	return pai_elements(in[0]) * per_channel(in[1]);
+}
+
+/* dY against the window of each element, of the size of dW */
+static double grad_w_work(const pai_node *n, const pai_tensor *const *in,
+			  const pai_tensor *const *out)
+{
+	(void)n;
+	return pai_elements(in[0]) * per_channel(out[0]);
+}
+
+const pai_kernel pai_kernel_conv = {.run = conv, .work = conv_work};
 
 /* X [N, C, o...], W [C, M/g, k...] -> Y [N, M, d...] */
 static pai_status conv_transpose(pai_call *c)
@@ -130,7 +159,7 @@ static pai_status conv_transpose(pai_call *c)
 	return compute(c, &v, dims, pai_conv_image, true);
 }
 
-const pai_kernel pai_kernel_conv_transpose = {.run = conv_transpose};
+const pai_kernel pai_kernel_conv_transpose = {.run = conv_transpose, .work = transposed_work};
 
 /* The geometry of the forward Conv from the shapes of its image, weights and grid. */
 static pai_status forward_geometry(pai_call *c, int rank, const int64_t *image,
@@ -159,7 +188,7 @@ static pai_status conv_grad_x(pai_call *c)
 	return compute(c, &v, shape.at, pai_conv_image, false);
 }
 
-const pai_kernel pai_kernel_conv_grad_x = {.run = conv_grad_x};
+const pai_kernel pai_kernel_conv_grad_x = {.run = conv_grad_x, .work = transposed_work};
 
 /* dY, X, shape of W -> dW */
 static pai_status conv_grad_w(pai_call *c)
@@ -172,7 +201,7 @@ static pai_status conv_grad_w(pai_call *c)
 	return compute(c, &v, shape.at, pai_conv_weights, false);
 }
 
-const pai_kernel pai_kernel_conv_grad_w = {.run = conv_grad_w};
+const pai_kernel pai_kernel_conv_grad_w = {.run = conv_grad_w, .work = grad_w_work};
 
 /* Sum over everything but the channels. */
 static pai_status bias_grad(pai_grad *g, const pai_node *n, pai_value *dy, pai_value **out)

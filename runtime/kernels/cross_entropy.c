@@ -130,7 +130,7 @@ static pai_status softmax_cross_entropy_loss(pai_call *c)
 	}
 	return c->out[0] ? write_loss(c, &p, lp, x->dtype) : PAI_OK;
 }
-const pai_kernel pai_kernel_softmax_cross_entropy_loss = {softmax_cross_entropy_loss, NULL};
+const pai_kernel pai_kernel_softmax_cross_entropy_loss = {.run = softmax_cross_entropy_loss};
 
 /* SoftmaxCrossEntropyGrad(dloss, x, labels, weights):
  *     dx[j] = g w[t] (softmax(x)[j] - [j = t]),  g = dloss, or dloss / sum(w[t]) for the mean. */
@@ -161,7 +161,7 @@ static pai_status softmax_cross_entropy_grad(pai_call *c)
 	pai_lane_store(PAI_LANE_F64, dx, x->dtype, c->out[0]->data, 0, n);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_softmax_cross_entropy_grad = {softmax_cross_entropy_grad, NULL};
+const pai_kernel pai_kernel_softmax_cross_entropy_grad = {.run = softmax_cross_entropy_grad};
 
 pai_status pai_grad_softmax_cross_entropy_loss(pai_grad *g, const pai_node *n, pai_value *const *dy,
 					       pai_value **dx)
@@ -190,7 +190,7 @@ static pai_status negative_log_likelihood_loss(pai_call *c)
 	const double *lp = pai_lane_view(c, PAI_LANE_F64, c->in[0]);
 	return lp ? write_loss(c, &p, lp, c->in[0]->dtype) : pai_call_nomem(c);
 }
-const pai_kernel pai_kernel_negative_log_likelihood_loss = {negative_log_likelihood_loss, NULL};
+const pai_kernel pai_kernel_negative_log_likelihood_loss = {.run = negative_log_likelihood_loss};
 
 /* NegativeLogLikelihoodGrad(dloss, x, labels, weights): dx[t] = -g w[t], else 0. */
 static pai_status negative_log_likelihood_grad(pai_call *c)
@@ -216,7 +216,7 @@ static pai_status negative_log_likelihood_grad(pai_call *c)
 	pai_lane_store(PAI_LANE_F64, dx, x->dtype, c->out[0]->data, 0, n);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_negative_log_likelihood_grad = {negative_log_likelihood_grad, NULL};
+const pai_kernel pai_kernel_negative_log_likelihood_grad = {.run = negative_log_likelihood_grad};
 
 pai_status pai_grad_negative_log_likelihood_loss(pai_grad *g, const pai_node *n,
 						 pai_value *const *dy, pai_value **dx)

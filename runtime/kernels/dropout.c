@@ -99,7 +99,7 @@ static pai_status dropout(pai_call *c)
 	draw_mask(&r, ratio, mask);
 	return apply_mask(c, x, mask, ratio);
 }
-const pai_kernel pai_kernel_dropout = {dropout, NULL};
+const pai_kernel pai_kernel_dropout = {.run = dropout};
 
 /* DropoutMask: y = x mask / (1 - ratio), which is Dropout with its mask given, and its gradient. */
 static pai_status dropout_mask(pai_call *c)
@@ -113,7 +113,7 @@ static pai_status dropout_mask(pai_call *c)
 	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, x->dims));
 	return apply_mask(c, x, mask, number(c, 2, 0.5));
 }
-const pai_kernel pai_kernel_dropout_mask = {dropout_mask, NULL};
+const pai_kernel pai_kernel_dropout_mask = {.run = dropout_mask};
 
 /* Dropout is linear: with the mask of output 1, or drawn again, its gradient is itself. */
 pai_status pai_grad_dropout(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
@@ -163,7 +163,7 @@ static pai_status dropout_grad(pai_call *c)
 	draw_mask(&r, ratio, &mask);
 	return apply_mask(c, dy, &mask, ratio);
 }
-const pai_kernel pai_kernel_dropout_grad = {dropout_grad, NULL};
+const pai_kernel pai_kernel_dropout_grad = {.run = dropout_grad};
 
 /* For a mask that is given. */
 pai_status pai_grad_dropout_mask(pai_grad *g, const pai_node *n, pai_value *const *dy,

@@ -138,10 +138,11 @@ pai_status pai_ternary_run(pai_call *c);
 	LOOP(name##_i64, int64_t, i64, T, expr) LOOP(name##_u64, uint64_t, u64, T, expr)
 
 /* A whole kernel of float types from one formula: integer inputs are computed as double. */
-#define PAI_FLOAT_KERNEL(operands, LOOP, name, expr, ...)                                        \
-	PAI_FLOATS(LOOP, name, expr)                                                             \
-	const pai_kernel pai_kernel_##name = {                                                   \
-		pai_##operands##_run, &(const pai_elementwise){.loop = {name##_f32, name##_f64}, \
-							       .attrs = {__VA_ARGS__}}};
+#define PAI_FLOAT_KERNEL(operands, LOOP, name, expr, ...)                          \
+	PAI_FLOATS(LOOP, name, expr)                                               \
+	const pai_kernel pai_kernel_##name = {                                     \
+		.run = pai_##operands##_run,                                       \
+		.data = &(const pai_elementwise){.loop = {name##_f32, name##_f64}, \
+						 .attrs = {__VA_ARGS__}}};
 
 #endif

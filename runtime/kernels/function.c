@@ -80,7 +80,8 @@ static pai_status gelu(pai_call *c)
 	const pai_params p = gelu_params(c, pai_lane_of(c->in[0]->dtype));
 	return pai_elementwise_call(c, c->kernel->data, 1, 0, &p);
 }
-const pai_kernel pai_kernel_gelu = {gelu, &(const pai_elementwise){.loop = {gelu_f32, gelu_f64}}};
+const pai_kernel pai_kernel_gelu = {.run = gelu,
+				    .data = &(const pai_elementwise){.loop = {gelu_f32, gelu_f64}}};
 
 static const struct {
 	const char *op;
@@ -105,7 +106,7 @@ static pai_status function_grad(pai_call *c)
 	return pai_fail(c->ctx, PAI_E_internal, pai_at_attr(c->node, "of"),
 			"\"%s\" is no function of the table", of);
 }
-const pai_kernel pai_kernel_function_grad = {function_grad, NULL};
+const pai_kernel pai_kernel_function_grad = {.run = function_grad};
 
 /* Attributes with a default of the operator's own are written out. */
 static pai_status rule(pai_grad *g, const pai_node *n, pai_value *dy, pai_value **dx)

@@ -13,7 +13,7 @@ static pai_status identity(pai_call *c)
 		pai_copy(c->out[0]->data, x->data, n);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_identity = {identity, NULL};
+const pai_kernel pai_kernel_identity = {.run = identity};
 
 pai_status pai_grad_identity(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
 {

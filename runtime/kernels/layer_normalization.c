@@ -111,7 +111,7 @@ static pai_status layer_normalization(pai_call *c)
 	}
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_layer_normalization = {layer_normalization, NULL};
+const pai_kernel pai_kernel_layer_normalization = {.run = layer_normalization};
 
 /* With d = dy scale and means over a row:
  *     dx = r (d - mean(d) - u mean(d u)),  dscale = sum(dy u),  dbias = sum(dy)  over the rows;
@@ -157,7 +157,7 @@ static pai_status layer_norm_grad(pai_call *c)
 	}
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_layer_norm_grad = {layer_norm_grad, NULL};
+const pai_kernel pai_kernel_layer_norm_grad = {.run = layer_norm_grad};
 
 pai_status pai_shape_layer_norm_grad(pai_shape_ctx *s)
 {

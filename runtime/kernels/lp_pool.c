@@ -37,7 +37,7 @@ static pai_status lp_pool(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_lp_pool = {.run = lp_pool};
+const pai_kernel pai_kernel_lp_pool = {.run = lp_pool, .work = pai_pool_work};
 
 /* X, Y, dY -> dX = sum over windows of dY sign(x) |x|^(p-1) y^(1-p); 0 where y is 0 */
 static pai_status lp_pool_grad(pai_call *c)
@@ -66,7 +66,7 @@ static pai_status lp_pool_grad(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_lp_pool_grad = {.run = lp_pool_grad};
+const pai_kernel pai_kernel_lp_pool_grad = {.run = lp_pool_grad, .work = pai_pool_work_2};
 
 pai_status pai_grad_lp_pool(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
 {

@@ -130,7 +130,15 @@ static pai_status mat_mul(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_mat_mul = {.run = mat_mul};
+static double mat_mul_work(const pai_node *n, const pai_tensor *const *in,
+			   const pai_tensor *const *out)
+{
+	(void)n;
+	const pai_tensor *a = in[0];
+	return pai_elements(out[0]) * (a && a->rank > 0 ? (double)a->dims[a->rank - 1] : 1);
+}
+
+const pai_kernel pai_kernel_mat_mul = {.run = mat_mul, .work = mat_mul_work};
 
 /* The last two axes exchanged. */
 static pai_value *transposed(pai_patch *p, pai_value *v, int rank)
@@ -315,7 +323,15 @@ static pai_status gemm(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_gemm = {.run = gemm};
+static double gemm_work(const pai_node *n, const pai_tensor *const *in,
+			const pai_tensor *const *out)
+{
+	const pai_tensor *a = in[0];
+	bool across = pai_node_int(n, "transA", 0) != 0;
+	return pai_elements(out[0]) * (a && a->rank == 2 ? (double)a->dims[!across] : 1);
+}
+
+const pai_kernel pai_kernel_gemm = {.run = gemm, .work = gemm_work};
 
 /* Y = alpha A' B' + beta C:  dA' = alpha dY B'^T, dB' = alpha A'^T dY, dC = beta dY summed to C */
 pai_status pai_grad_gemm(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)

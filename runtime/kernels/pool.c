@@ -74,7 +74,34 @@ static pai_status max_pool(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_max_pool = {.run = max_pool};
+static double window_size(const pai_node *n)
+{
+	const int64_t *size;
+	double all = 1;
+	for (int i = pai_node_ints(n, "kernel_shape", &size) - 1; i >= 0; i--)
+		all *= size[i] > 0 ? (double)size[i] : 1;
+	return all;
+}
+
+double pai_pool_work(const pai_node *n, const pai_tensor *const *in, const pai_tensor *const *out)
+{
+	(void)in;
+	return pai_elements(out[0]) * window_size(n);
+}
+
+double pai_pool_work_0(const pai_node *n, const pai_tensor *const *in, const pai_tensor *const *out)
+{
+	(void)out;
+	return pai_elements(in[0]) * window_size(n);
+}
+
+double pai_pool_work_2(const pai_node *n, const pai_tensor *const *in, const pai_tensor *const *out)
+{
+	(void)out;
+	return pai_elements(in[2]) * window_size(n);
+}
+
+const pai_kernel pai_kernel_max_pool = {.run = max_pool, .work = pai_pool_work};
 const pai_kernel pai_kernel_global_max_pool = {.run = max_pool};
 
 pai_status pai_grad_global_max_pool(pai_grad *g, const pai_node *n, pai_value *const *dy,
@@ -127,7 +154,7 @@ static pai_status average_pool(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_average_pool = {.run = average_pool};
+const pai_kernel pai_kernel_average_pool = {.run = average_pool, .work = pai_pool_work};
 
 /* X, Y, dY -> dX: dY goes to the element that was the maximum */
 static pai_status max_pool_grad(pai_call *c)
@@ -152,7 +179,7 @@ static pai_status max_pool_grad(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_max_pool_grad = {.run = max_pool_grad};
+const pai_kernel pai_kernel_max_pool_grad = {.run = max_pool_grad, .work = pai_pool_work_2};
 const pai_kernel pai_kernel_global_max_pool_grad = {.run = max_pool_grad};
 
 /* dX from dY by the element that was the maximum; the indices are no function of X to differentiate
@@ -190,7 +217,7 @@ static pai_status average_pool_grad(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_average_pool_grad = {.run = average_pool_grad};
+const pai_kernel pai_kernel_average_pool_grad = {.run = average_pool_grad, .work = pai_pool_work_0};
 
 pai_status pai_grad_average_pool(pai_grad *g, const pai_node *n, pai_value *const *dy,
 				 pai_value **dx)

@@ -34,6 +34,13 @@ pai_walk pai_walk_start(const pai_pool_area *p);
 void pai_walk_next(const pai_pool_area *p, pai_walk *s);
 void pai_pool_next(const pai_window *w, int64_t *grid);
 
+/* Elements under all windows of a pool, and of the adjoints whose dY is input 0 and input 2. */
+double pai_pool_work(const pai_node *n, const pai_tensor *const *in, const pai_tensor *const *out);
+double pai_pool_work_0(const pai_node *n, const pai_tensor *const *in,
+		       const pai_tensor *const *out);
+double pai_pool_work_2(const pai_node *n, const pai_tensor *const *in,
+		       const pai_tensor *const *out);
+
 /* What adjoints begin with: output 0 of these dims, its zero sums as double, and dY (an input)
  * checked against the windows; and end with. */
 PAI_MUST_USE pai_status pai_pool_adjoint(pai_call *c, pai_dtype dtype, int rank,

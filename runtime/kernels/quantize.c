@@ -177,7 +177,7 @@ static pai_status quantize_linear(pai_call *c)
 	each_row(c, &g, quantize_row);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_quantize_linear = {quantize_linear, NULL};
+const pai_kernel pai_kernel_quantize_linear = {.run = quantize_linear};
 
 /* The difference is exact: int32 has more digits than float. */
 static void dequantize_row(const pai_call *c, const grid *g, int64_t first, int64_t n, int64_t at)
@@ -204,7 +204,7 @@ static pai_status dequantize_linear(pai_call *c)
 	each_row(c, &g, dequantize_row);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_dequantize_linear = {dequantize_linear, NULL};
+const pai_kernel pai_kernel_dequantize_linear = {.run = dequantize_linear};
 
 /* Gradients. The tensor between the two is a float for this purpose: its gradient is carried in
  * the units of the dequantised value, so that a pair passes dy on exactly (straight-through). The
@@ -236,7 +236,7 @@ static pai_status quantize_grad(pai_call *c)
 	each_row(c, &g, range_row);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_quantize_grad = {quantize_grad, NULL};
+const pai_kernel pai_kernel_quantize_grad = {.run = quantize_grad};
 
 static void copy_layout(pai_patch *p, pai_node *to, const pai_node *n)
 {
@@ -294,7 +294,7 @@ static pai_status dequantize_grad(pai_call *c)
 	pai_lane_store(PAI_LANE_F64, g.sum, s->dtype, c->out[0]->data, 0, n);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_dequantize_grad = {dequantize_grad, NULL};
+const pai_kernel pai_kernel_dequantize_grad = {.run = dequantize_grad};
 
 pai_status pai_shape_dequantize_grad(pai_shape_ctx *s)
 {

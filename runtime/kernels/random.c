@@ -43,13 +43,13 @@ static pai_status draw(pai_call *c)
 }
 
 const pai_kernel pai_kernel_random_uniform = {
-	draw, &(const distribution){false, false, "low", "high", 0, 1}};
+	.run = draw, .data = &(const distribution){false, false, "low", "high", 0, 1}};
 const pai_kernel pai_kernel_random_uniform_like = {
-	draw, &(const distribution){false, true, "low", "high", 0, 1}};
+	.run = draw, .data = &(const distribution){false, true, "low", "high", 0, 1}};
 const pai_kernel pai_kernel_random_normal = {
-	draw, &(const distribution){true, false, "mean", "scale", 0, 1}};
+	.run = draw, .data = &(const distribution){true, false, "mean", "scale", 0, 1}};
 const pai_kernel pai_kernel_random_normal_like = {
-	draw, &(const distribution){true, true, "mean", "scale", 0, 1}};
+	.run = draw, .data = &(const distribution){true, true, "mean", "scale", 0, 1}};
 
 /* 1 with the probability that the input holds. */
 static pai_status bernoulli(pai_call *c)
@@ -72,4 +72,4 @@ static pai_status bernoulli(pai_call *c)
 	}
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_bernoulli = {bernoulli, NULL};
+const pai_kernel pai_kernel_bernoulli = {.run = bernoulli};

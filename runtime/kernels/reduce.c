@@ -282,14 +282,14 @@ static pai_status reduce_log_sum_exp(pai_call *c)
 	pai_lane_store(PAI_LANE_F64, sum.data, c->out[0]->dtype, c->out[0]->data, 0, results);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_reduce_log_sum_exp = {reduce_log_sum_exp, NULL};
+const pai_kernel pai_kernel_reduce_log_sum_exp = {.run = reduce_log_sum_exp};
 
-const pai_kernel pai_kernel_reduce_sum = {reduce, &pai_reduction_sum};
-const pai_kernel pai_kernel_reduce_mean = {reduce, &mean};
-const pai_kernel pai_kernel_reduce_max = {reduce, &most};
-const pai_kernel pai_kernel_reduce_min = {reduce, &least};
-const pai_kernel pai_kernel_reduce_prod = {reduce, &prod};
-const pai_kernel pai_kernel_reduce_l1 = {reduce, &l1};
-const pai_kernel pai_kernel_reduce_l2 = {reduce, &l2};
-const pai_kernel pai_kernel_reduce_log_sum = {reduce, &log_sum};
-const pai_kernel pai_kernel_reduce_sum_square = {reduce, &sum_square};
+const pai_kernel pai_kernel_reduce_sum = {.run = reduce, .data = &pai_reduction_sum};
+const pai_kernel pai_kernel_reduce_mean = {.run = reduce, .data = &mean};
+const pai_kernel pai_kernel_reduce_max = {.run = reduce, .data = &most};
+const pai_kernel pai_kernel_reduce_min = {.run = reduce, .data = &least};
+const pai_kernel pai_kernel_reduce_prod = {.run = reduce, .data = &prod};
+const pai_kernel pai_kernel_reduce_l1 = {.run = reduce, .data = &l1};
+const pai_kernel pai_kernel_reduce_l2 = {.run = reduce, .data = &l2};
+const pai_kernel pai_kernel_reduce_log_sum = {.run = reduce, .data = &log_sum};
+const pai_kernel pai_kernel_reduce_sum_square = {.run = reduce, .data = &sum_square};

@@ -30,7 +30,7 @@ static pai_status sum_to(pai_call *c)
 	PAI_TRY(pai_call_output(c, 0, x->dtype, (int)n, dims));
 	return pai_reduce(c, &pai_reduction_sum, x, over, c->out[0]);
 }
-const pai_kernel pai_kernel_sum_to = {sum_to, NULL};
+const pai_kernel pai_kernel_sum_to = {.run = sum_to};
 
 /* What a Reduce node reduces, as an operand of today's operators. */
 typedef struct axes {

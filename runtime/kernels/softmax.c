@@ -103,13 +103,13 @@ static pai_status run_blocks(pai_call *c)
 			max[k] = (T)(second);                                               \
 		}                                                                           \
 	}
-#define FORWARDS(name, first, second, last)                \
-	FORWARD(name##_first_f32, float, first, second)    \
-	FORWARD(name##_first_f64, double, first, second)   \
-	FINISH(name##_f32, float, name##_first_f32, last)  \
-	FINISH(name##_f64, double, name##_first_f64, last) \
-	const pai_kernel pai_kernel_##name = {run_blocks,  \
-					      &(const family){name##_f32, name##_f64, 1}};
+#define FORWARDS(name, first, second, last)                      \
+	FORWARD(name##_first_f32, float, first, second)          \
+	FORWARD(name##_first_f64, double, first, second)         \
+	FINISH(name##_f32, float, name##_first_f32, last)        \
+	FINISH(name##_f64, double, name##_first_f64, last)       \
+	const pai_kernel pai_kernel_##name = {.run = run_blocks, \
+					      .data = &(const family){name##_f32, name##_f64, 1}};
 /* The last step, from `max`, which the first has replaced by what each column needs. */
 #define FINISH(name, T, begin, last)                                                        \
 	static void name(const void *const *in, void *out, rows r, double *sum, void *most) \
@@ -147,11 +147,11 @@ FORWARDS(log_softmax, v, log(s), -)
 				dx[i + k] = whole;                                            \
 			}                                                                     \
 	}
-#define BACKWARDS(name, part, whole)                      \
-	BACKWARD(name##_f32, float, part, whole)          \
-	BACKWARD(name##_f64, double, part, whole)         \
-	const pai_kernel pai_kernel_##name = {run_blocks, \
-					      &(const family){name##_f32, name##_f64, 2}};
+#define BACKWARDS(name, part, whole)                             \
+	BACKWARD(name##_f32, float, part, whole)                 \
+	BACKWARD(name##_f64, double, part, whole)                \
+	const pai_kernel pai_kernel_##name = {.run = run_blocks, \
+					      .data = &(const family){name##_f32, name##_f64, 2}};
 
 BACKWARDS(softmax_grad, dy *y, y *(dy - s))
 BACKWARDS(log_softmax_grad, dy, dy - exp(y) * s)

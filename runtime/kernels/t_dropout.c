@@ -33,7 +33,7 @@ static pai_status run(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_weight_dropout = {run, NULL};
+const pai_kernel pai_kernel_weight_dropout = {.run = run};
 
 static pai_value *scalar(pai_patch *p, pai_arena *a, const char *hint, float v)
 {

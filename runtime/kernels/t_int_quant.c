@@ -108,7 +108,7 @@ static pai_status run(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_int_quant = {run, NULL};
+const pai_kernel pai_kernel_int_quant = {.run = run};
 
 /* With rounding taken as the identity, y = k (v - c), k = scale * post, k = Q'/M:
  *   dL/dv = k g;   dL/dM = -k sum(g (v - c)) / M, which goes to the elements of magnitude M;
@@ -147,7 +147,7 @@ static pai_status run_gradient(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_int_quant_grad = {run_gradient, NULL};
+const pai_kernel pai_kernel_int_quant_grad = {.run = run_gradient};
 
 pai_status pai_shape_int_quant_grad(pai_shape_ctx *s)
 {

@@ -217,8 +217,8 @@ static pai_status run(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_deterministic_rounding = {run, &(const bool){false}};
-const pai_kernel pai_kernel_stochastic_rounding = {run, &(const bool){true}};
+const pai_kernel pai_kernel_deterministic_rounding = {.run = run, .data = &(const bool){false}};
+const pai_kernel pai_kernel_stochastic_rounding = {.run = run, .data = &(const bool){true}};
 
 typedef struct sums {                     /* over the elements, of the upstream gradient times: */
 	double gain, level, rounded, one; /* q_out/q_in; q_out*l; r; 1 */
@@ -307,7 +307,7 @@ static pai_status run_gradient(pai_call *c)
 	return PAI_OK;
 }
 
-const pai_kernel pai_kernel_rounding_grad = {run_gradient, NULL};
+const pai_kernel pai_kernel_rounding_grad = {.run = run_gradient};
 
 pai_status pai_shape_rounding_grad(pai_shape_ctx *s)
 {

@@ -9,8 +9,9 @@
 	PAI_LOOP1(name##_i64, int64_t, i64, T, signeds)    \
 	PAI_LOOP1(name##_u64, uint64_t, u64, T, unsigneds) \
 	const pai_kernel pai_kernel_##name = {             \
-		pai_unary_run, &(const pai_elementwise){   \
-				       .loop = {name##_f32, name##_f64, name##_i64, name##_u64}}};
+		.run = pai_unary_run,                      \
+		.data = &(const pai_elementwise){          \
+			.loop = {name##_f32, name##_f64, name##_i64, name##_u64}}};
 
 UNARY_ALL(abs, fabs(a), a < 0 ? (T)(0 - (uint64_t)a) : a, a)
 UNARY_ALL(neg, -a, (T)(0 - (uint64_t)a), 0 - a)
@@ -25,7 +26,8 @@ UNARY(erf, erf(a), NULL)
 
 PAI_LOOP1(not_u64, uint64_t, u64, uint8_t, !a)
 const pai_kernel pai_kernel_not = {
-	pai_unary_run, &(const pai_elementwise){.loop[PAI_LANE_U64] = not_u64, .truth = true}};
+	.run = pai_unary_run,
+	.data = &(const pai_elementwise){.loop[PAI_LANE_U64] = not_u64, .truth = true}};
 
 /* d|x| = sign(x), 0 at 0. */
 pai_status pai_grad_abs(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)

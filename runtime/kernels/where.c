@@ -55,7 +55,7 @@ static pai_status where(pai_call *c)
 	pai_each_row(3, in, c->out[0], choose, &w);
 	return PAI_OK;
 }
-const pai_kernel pai_kernel_where = {where, NULL};
+const pai_kernel pai_kernel_where = {.run = where};
 
 /* dx = dy where the condition holds, else 0; dy' the other way round. */
 pai_status pai_grad_where(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
