@@ -493,6 +493,29 @@ static pai_status choose(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **op)
 
 /* ---- the builders ---- */
 
+static pai_unit *following(const pai_slot *y, const char *op)
+{
+	pai_unit *r = pai_slot_only_reader(y);
+	return r && pai_node_is(r->node, op) && r->out[0] && pai_unit_is(r, PAI_FLOAT) ? r : NULL;
+}
+
+/* An Add of what the sums may start from, because nobody needs it any more; *other is that. */
+static pai_unit *following_sum(const pai_plan *p, const pai_unit *u, pai_slot **other)
+{
+	const pai_slot *y = u->out[0];
+	pai_unit *add = following(y, "Add");
+	if (!add || add->node->op->since < 7)
+		return NULL;
+	pai_slot *o = *other = add->in[0] == y ? add->in[1] : add->in[0];
+	bool same = o->tensor.rank == y->tensor.rank;
+	for (int i = 0; same && i < y->tensor.rank; i++)
+		same = o->tensor.dims[i] == y->tensor.dims[i];
+	/* Channels last, and not what the convolution itself reads. */
+	bool free = same && o->channels_last && pai_slot_ready(o) && o != u->in[0] &&
+		    u->in[0]->root != o && pai_slot_reusable(p, o, add->out[0], add);
+	return free ? add : NULL;
+}
+
 pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 {
 	pai_dnn_conv d = {.kind = PAI_DNN_FORWARD};
@@ -502,23 +525,37 @@ pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 	PAI_TRY(describe(p, u, &u->in[0]->tensor, &u->in[1]->tensor, &d, &fits));
 	if (!fits)
 		return PAI_OK;
-	pai_slot *bias = u->n_in > 2 ? u->in[2] : NULL, *y = u->out[0];
-	pai_unit *relu = pai_slot_only_reader(y);
-	if (!relu || !pai_node_is(relu->node, "Relu") || !pai_unit_is(relu, PAI_FLOAT))
-		relu = NULL;
-	d.bias = bias != NULL;
-	d.relu = relu != NULL;
+	pai_slot *bias = u->n_in > 2 ? u->in[2] : NULL, *y = u->out[0], *other = NULL;
+	pai_unit *sum = following_sum(p, u, &other);
 	pai_dnn_op *op;
-	PAI_TRY(choose(p, &d, &op));
+	d.bias = bias != NULL;
+	for (;; sum = NULL) { /* an implementation may be there only without the sum */
+		d.sum = sum != NULL;
+		d.relu = following(sum ? sum->out[0] : y, "Relu") != NULL;
+		PAI_TRY(choose(p, &d, &op));
+		if (op || own_can(&d) || !sum)
+			break;
+	}
 	if (!op && !own_can(&d))
 		return PAI_OK;
-	const char *name = relu ? "Conv+Relu" : "Conv";
+	const char *name = sum      ? (d.relu ? "Conv+Add+Relu" : "Conv+Add")
+			   : d.relu ? "Conv+Relu"
+				    : "Conv";
+	pai_unit *relu = following(sum ? sum->out[0] : y, "Relu");
+	if (sum) {
+		sum->dead = true;
+		y = sum->out[0];
+	}
 	if (relu) {
 		relu->dead = true;
 		y = relu->out[0];
 	}
 	pai_slot *x = pai_slot_in(p, u->in[0], true), *to = pai_slot_out(p, y, true);
 	*taken = true;
+	if (sum) {
+		to->root = other;
+		other->shared++;
+	}
 	pai_slot *w = u->in[1];
 	if (op) {
 		PAI_TRY(weights_for(p, op, w, &w));

@@ -155,11 +155,36 @@ pai_unit *pai_slot_only_reader(const pai_slot *s)
 	return only ? s->reader : NULL;
 }
 
-bool pai_slot_reuse(pai_slot *in, pai_slot *out)
+/* Of the units to come only `by` reads it, and nothing else does. */
+static bool is_last_read(const pai_plan *p, const pai_slot *s, const pai_unit *by)
 {
-	if (in->place != PAI_IN_ARENA || in->keep || in->root != in || in->readers != 1 ||
-	    in->shared || in->twin || out->place != PAI_IN_ARENA || out->root != out ||
-	    in->tensor.nbytes != out->tensor.nbytes)
+	if (s->readers == 1)
+		return true;
+	if (s->mover || s == p->loss || s->last_unit >= p->units.n)
+		return false;
+	for (int i = p->unit + 1; i <= s->last_unit; i++) {
+		const pai_unit *u = p->units.at[i];
+		for (int k = 0; k < u->n_in && u != by; k++)
+			if (u->in[k] == s)
+				return false;
+		for (int k = 0; k < u->n_captures; k++)
+			if (u->captures[k].slot == s)
+				return false;
+	}
+	return true;
+}
+
+bool pai_slot_reusable(const pai_plan *p, const pai_slot *in, const pai_slot *out,
+		       const pai_unit *by)
+{
+	return in->place == PAI_IN_ARENA && !in->keep && in->root == in && !in->shared &&
+	       !in->twin && out->place == PAI_IN_ARENA && out->root == out &&
+	       in->tensor.nbytes == out->tensor.nbytes && is_last_read(p, in, by);
+}
+
+bool pai_slot_reuse(pai_plan *p, pai_slot *in, pai_slot *out)
+{
+	if (!pai_slot_reusable(p, in, out, NULL))
 		return false;
 	out->root = in;
 	in->shared++;

@@ -49,7 +49,10 @@ bool pai_slot_ready(const pai_slot *s);
 /* The unit that alone reads the slot, whose contents nobody else wants; else NULL. */
 pai_unit *pai_slot_only_reader(const pai_slot *s);
 /* Lets `out` take the memory of `in`, which the step reads for the last time, if that is so. */
-bool pai_slot_reuse(pai_slot *in, pai_slot *out);
+bool pai_slot_reuse(pai_plan *p, pai_slot *in, pai_slot *out);
+/* Whether it could, when the reader `by`, a unit to come, is done with it as well; NULL: none. */
+bool pai_slot_reusable(const pai_plan *p, const pai_slot *in, const pai_slot *out,
+		       const pai_unit *by);
 /* Appends a step that copies contents of one shape. */
 void pai_emit_copy(pai_plan *p, pai_slot *from, pai_slot *to, const pai_node *node);
 /* Threads for a step of so many multiply-adds. */

@@ -38,7 +38,7 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_map_kind kind,
 	pai_slot *x = u->in[0], *y = pai_slot_out(p, u->out[0], x->channels_last);
 	if (y->channels_last != x->channels_last)
 		x = pai_slot_in(p, x, y->channels_last);
-	pai_slot_reuse(x, y);
+	pai_slot_reuse(p, x, y);
 	map_step *s = PAI_NEW(p->arena, map_step);
 	*s = (map_step){.own = p->own,
 			.x = &x->tensor,

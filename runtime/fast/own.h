@@ -61,6 +61,11 @@ typedef enum pai_zip_kind { /* y = f(a, b) */
 			    PAI_ZIP_KINDS
 } pai_zip_kind;
 
+/* y = (q - back_zero) back_scale, q = round(x / scale) + zero within [low, high] */
+typedef struct pai_grid {
+	float scale, zero, low, high, back_scale, back_zero;
+} pai_grid;
+
 typedef struct pai_pool { /* pooling of channels-last images over h and w */
 	int64_t batch, channels, in_h, in_w, out_h, out_w;
 	int64_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_h, pad_w;
@@ -95,6 +100,8 @@ typedef struct pai_own {
 	/* y = a ((x - c) + b (z - m)), coefficients of each column */
 	void (*blend)(int64_t rows, int64_t n, const float *x, const float *a, const float *z,
 		      const float *m, const float *b, const float *c, float *y);
+	/* NaN is taken for the integer 0. y may be x. */
+	void (*to_grid)(const pai_grid *g, int64_t n, const float *x, float *y);
 	/* y = (x - mean) / sqrt(var + epsilon) * scale + bias (NULL: 0) of each row; mean, inverse:
 	 * [rows] what was taken, or NULL. */
 	void (*layer_norm)(int64_t rows, int64_t n, const float *x, const float *scale,

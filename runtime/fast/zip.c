@@ -143,7 +143,8 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_zip_kind kind,
 		return PAI_OK;
 	y = pai_slot_out(p, y, last);
 	for (int i = 0; i < 2; i++)
-		if (same_dims(&in[i]->tensor, shape) && in[0] != in[1] && pai_slot_reuse(in[i], y))
+		if (same_dims(&in[i]->tensor, shape) && in[0] != in[1] &&
+		    pai_slot_reuse(p, in[i], y))
 			break;
 	s->y = &y->tensor;
 	double n = (double)pai_tensor_nelem(shape);

@@ -164,6 +164,30 @@ static const graph_case cases[] = {
 	 " d = HardSwish(x) e = HardSigmoid<alpha=0.3>(x) f = PRelu(x, s)"
 	 " y = Sum(c, i, w, d) v = Sum(e, f, l) g = GlobalMaxPool(x) }",
 	 NULL, false},
+	/* sums that start from what is added: of a block, of its shortcut, and where they may not
+	 */
+	{"(float[{a},{b},6,{d}] x, float[{b},{b},3,3] w, float[{b},{b},3,3] u, float[{b}] v) =>"
+	 " (float[N,M,P,Q] y) { p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p)"
+	 " q = Conv<pads=[1,1,1,1]>(r, u, v) s = Add(q, r) t = Relu(s)"
+	 " c = Conv<pads=[1,1,1,1]>(t, w) e = Conv<pads=[1,1,1,1]>(x, u) f = Add(e, c)"
+	 " y = Relu(f) }",
+	 "w u v", true},
+	{"(float[{a},{b},6,{d}] x, float[{b},{b},3,3] w) => (float[N,M,P,Q] y, float[N,M,P,Q] r) {"
+	 " p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p) q = Conv<pads=[1,1,1,1]>(r, w)"
+	 " y = Add(r, q) }",
+	 "w", true},
+	{"(float[{a},{b},6,{d}] x, float[{b},{b},3,3] w) => (float[N,M,P,Q] y, float[N,M,P,Q] z) {"
+	 " p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p) n = Neg(r) q = Conv<pads=[1,1,1,1]>(n, w)"
+	 " y = Add(r, q) z = Mul(r, n) }",
+	 "w", true},
+	/* to a grid of integers and back */
+	{"(float[{a},{b},6,{d}] x, float[{c},{b},3,3] w) => (float[N,M,P,Q] y, float[N,M,P,Q] z) {"
+	 " s = Constant<value = float {0.0625}>() o = Constant<value = uint8 {128}>()"
+	 " u = Conv<pads=[1,1,1,1]>(x, w) q = QuantizeLinear(u, s, o)"
+	 " y = DequantizeLinear(q, s, o) l = Constant<value = int8 {-3}>()"
+	 " t = Constant<value = float {0.0078125}>() r = QuantizeLinear(x, t, l)"
+	 " z = DequantizeLinear(r, s, l) }",
+	 "w", false},
 	/* as many elements, one axis less: the lesser operand is not channels last */
 	{"(float[1,{c},6,{d}] x, float[{b},{c},3,3] w, float[{b},6,{d}] s) => (float[N,M,P,Q] y) {"
 	 " z = Conv<pads=[1,1,1,1]>(x, w) y = Mul(s, z) }",
@@ -518,6 +542,46 @@ static void test_no_reference_in_residual(void **unused)
 	lenet_free(&s, p);
 }
 
+/* What fuses does so: one step for a residual block's end, one for a pair of quantisers. */
+static void test_fusions(void **unused)
+{
+	(void)unused;
+	static const struct {
+		graph_case c;
+		const char *name;
+	} table[] = {
+		{{"(float[1,8,16,16] x, float[8,8,3,3] w) => (float[N,M,P,Q] y) {"
+		  " p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p) q = Conv<pads=[1,1,1,1]>(r, w)"
+		  " s = Add(q, r) y = Relu(s) }",
+		  "w", false},
+		 "Conv+Add+Relu"},
+		{{"(float[1,8,16,16] x, float[8] s, float[8] o, float[8] m, float[8] v) =>"
+		  " (float[N,M,P,Q] y) { n = BatchNormalization(x, s, o, m, v) y = Relu(n) }",
+		  "s o m v", false},
+		 "BatchNormalization+Relu"},
+		{{"(float[4,4] x) => (float[N,M] y) { s = Constant<value = float {0.5}>()"
+		  " q = QuantizeLinear(x, s) y = DequantizeLinear(q, s) }",
+		  NULL, false},
+		 "QuantizeLinear+DequantizeLinear"},
+	};
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		setup s = {.ctx = pai_ctx_new(NULL)};
+		pai_ctx *ctx = s.ctx;
+		uint32_t state = 5;
+		pai_plan *p;
+		char *text = with_sizes(table[i].c.text, &state, false);
+		prepare(&s, &table[i].c, text, &state);
+		free(text);
+		OK(pai_plan_new(ctx, s.m->graph, s.n_in, (const pai_tensor *const *)s.in, NULL,
+				&p));
+		int found = 0;
+		for (int k = 0; k < pai_plan_steps(p); k++)
+			found += !strcmp(pai_plan_step(p, k).name, table[i].name);
+		assert_int_equal(found, 1);
+		lenet_free(&s, p);
+	}
+}
+
 static void test_equal_bits(void **unused)
 {
 	(void)unused;
@@ -667,6 +731,7 @@ int main(void)
 		cmocka_unit_test(test_control_and_dynamic),
 		cmocka_unit_test(test_no_reference_on_hot_path),
 		cmocka_unit_test(test_no_reference_in_residual),
+		cmocka_unit_test(test_fusions),
 		cmocka_unit_test(test_equal_bits),
 		cmocka_unit_test(test_threads_do_not_matter),
 		cmocka_unit_test(test_bad_inputs),
