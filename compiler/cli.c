@@ -355,9 +355,24 @@ void cli_print(cli *c, const char *fmt, ...)
 	if (c->quiet)
 		return;
 	va_list args;
+	char *text = NULL;
 	va_start(args, fmt);
-	vprintf(fmt, args);
+	int n = vasprintf(&text, fmt, args);
 	va_end(args);
+	if (n < 0)
+		return;
+	pai_arena *a = pai_arena_new(c->ctx); /* names from a file are in it */
+	fputs(pai_printable(a, text), stdout);
+	pai_arena_free(a);
+	free(text);
+}
+
+void cli_print_json(cli *c, const cJSON *o)
+{
+	char *text = cJSON_Print(o);
+	if (!c->quiet)
+		printf("%s\n", text ? pai_printable_json(c->arena, text) : "null");
+	cJSON_free(text);
 }
 
 const char *cli_duration(cli *c, double s)

@@ -66,6 +66,7 @@ PAI_MUST_USE pai_status cli_backend(cli *c, pai_backend *out);
 
 /* A line on standard output, not with -q. */
 void cli_print(cli *c, const char *fmt, ...) PAI_PRINTF(2, 3);
+void cli_print_json(cli *c, const cJSON *o);
 
 /* Progress with time left: on a terminal one line that is redrawn, else plain lines now and then.
  * `done` and `total` in any unit; `text` names what is under way and its figures. */

@@ -250,13 +250,10 @@ pai_status cli_list(cli *c, const char *what, bool json)
 	}
 	cJSON *rows = cJSON_CreateArray(), *x;
 	l->fill(rows);
-	if (json) {
-		char *text = cJSON_Print(rows);
-		cli_print(c, "%s\n", text ? text : "[]");
-		cJSON_free(text);
-	} else {
+	if (json)
+		cli_print_json(c, rows);
+	else
 		cJSON_ArrayForEach(x, rows) print_row(c, x);
-	}
 	cJSON_Delete(rows);
 	return PAI_OK;
 }

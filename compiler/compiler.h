@@ -169,8 +169,12 @@ PAI_API const pai_diag *pai_diag_get(const pai_ctx *ctx, int i);
 PAI_API void pai_diag_clear(pai_ctx *ctx);
 /* "pai-opt: error E0312: model.onnx: ...: text" and a hint line; json: one object a line. */
 PAI_API void pai_diag_print(const pai_diag *d, FILE *to, bool json);
-/* Prints a string from a file with control bytes escaped and at most 120 bytes. */
+/* A string from a file for a message: at most 120 bytes, and what would steer a terminal, a CI log
+ * or the direction of reading, or is no UTF-8, as \xNN. */
 PAI_API const char *pai_escape(pai_arena *a, const char *s);
+/* The same for whole lines, of any length; and for JSON text, where it becomes \uNNNN. */
+PAI_API const char *pai_printable(pai_arena *a, const char *s);
+PAI_API const char *pai_printable_json(pai_arena *a, const char *s);
 
 /* ---- ctx.c: everything a call depends on that is not an argument ---- */
 
@@ -484,6 +488,7 @@ struct pai_model {
 	uint64_t epoch; /* 0: as read; counts what patches changed */
 	int next_node_id;
 	pai_map *taken;  /* names in use in any graph of the model */
+	pai_map *hints;  /* int64_t by hint: number of the last name made from it; NULL: none yet */
 	pai_map *called; /* functions by name: the first n_called of them, the last of which is */
 	pai_function *last_called;
 	int n_called;
@@ -531,6 +536,10 @@ PAI_API pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const cha
 				     int n_in, int n_out); /* appended; resolves op */
 /* The row a node means in its graph: NULL for an unknown operator or a model-local function. */
 PAI_API const pai_op *pai_node_row(const pai_node *n);
+/* `hint` (copied by nobody), or the next of hint_1, hint_2, ... that no graph of the model uses. */
+PAI_API const char *pai_model_fresh_name(pai_model *m, const char *hint);
+/* The name may be made again, as the next of its hint. */
+PAI_API void pai_model_release_name(pai_model *m, const char *name);
 PAI_API pai_graph *pai_graph_new(pai_model *m, pai_graph *outer, pai_node *owner, const char *name);
 /* A copy of the whole model in an arena of its own; contents of tensors are shared with `m`, which
  * must outlive the copy. */

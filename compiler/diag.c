@@ -86,21 +86,87 @@ pai_where pai_at_value(const pai_value *value)
 	return w;
 }
 
+/* The character of UTF-8 at s and its length; 0 where there is none. */
+static int character(const unsigned char *s, uint32_t *c)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	int n = *s < 0x80 ? 1 : *s < 0xc0 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf8 ? 4 : 0;
+	if (n < 2) {
+		*c = *s;
+		return n;
+	}
+	*c = *s & (0xffu >> (n + 1));
+	for (int i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		*c = *c << 6 | (s[i] & 0x3f);
+	}
+	return *c >= least[n] && *c <= 0x10ffff && (*c < 0xd800 || *c > 0xdfff) ? n : 0;
+}
+
+/* Characters that steer a terminal, a log or the direction of reading, or that nobody sees. */
+static bool is_control(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
+	       (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb);
+}
+
+/* What a CI service would take for an order: "##[" anywhere, "::" first in a line. */
+static bool is_order(const char *s, bool first)
+{
+	return (s[0] == '#' && s[1] == '#') || (first && s[0] == ':' && s[1] == ':');
+}
+
+enum { LONGEST = 6 }; /* bytes of an escape */
+
+/* Writes s, at most `most` bytes of it, escaped as bytes or, in JSON, as characters; lines:
+ * line ends and tabs stay. Gives what is left. */
+static const char *escape(char *to, const char *s, size_t most, bool lines, bool json)
+{
+	const char *end = s + strnlen(s, most);
+	for (bool first = true; s < end;) {
+		uint32_t c;
+		const unsigned char *at = (const unsigned char *)s;
+		const int n = character(at, &c);
+		if (n > end - s) /* no cut character */
+			break;
+		const bool stays = lines && (c == '\n' || c == '\t');
+		if (n && (stays || !is_control(c)) && !is_order(s, first)) {
+			memcpy(to, s, (size_t)n);
+			to += n;
+		} else if (json) {
+			to += sprintf(to, "\\u%04x", n ? (unsigned)c : 0xfffdu);
+		} else {
+			for (int i = 0; i < (n ? n : 1); i++)
+				to += sprintf(to, "\\x%02x", at[i]);
+		}
+		first = c == '\n' || (first && (c == ' ' || c == '\t'));
+		s += n ? n : 1;
+	}
+	*to = 0;
+	return s;
+}
+
 const char *pai_escape(pai_arena *a, const char *s)
 {
-	char *out = pai_arena_alloc(a, 4 * NAME_BYTES + 4), *o = out;
-	size_t i = 0;
-	for (; s[i] && i < NAME_BYTES; i++) {
-		unsigned char c = (unsigned char)s[i];
-		if (c < 0x20 || c == 0x7f)
-			o += sprintf(o, "\\x%02x", c);
-		else
-			*o++ = (char)c;
-	}
-	while (s[i] && o > out && ((unsigned char)o[-1] & 0xc0) == 0x80) /* no cut UTF-8 */
-		o--;
-	if (s[i])
-		strcpy(o, "...");
+	char *out = pai_arena_alloc(a, LONGEST * NAME_BYTES + 4);
+	if (*escape(out, s, NAME_BYTES, false, false))
+		strcat(out, "...");
+	return out;
+}
+
+const char *pai_printable(pai_arena *a, const char *s)
+{
+	char *out = pai_arena_alloc(a, LONGEST * strlen(s) + 1);
+	(void)escape(out, s, SIZE_MAX, true, false);
+	return out;
+}
+
+const char *pai_printable_json(pai_arena *a, const char *s)
+{
+	char *out = pai_arena_alloc(a, LONGEST * strlen(s) + 1);
+	(void)escape(out, s, SIZE_MAX, true, true);
 	return out;
 }
 
@@ -165,9 +231,9 @@ static const char *vformat(pai_arena *a, const char *fmt, va_list args)
 	char *s = pai_arena_alloc(a, (size_t)(n > 0 ? n : 0) + 1);
 	vsnprintf(s, (size_t)(n > 0 ? n : 0) + 1, fmt, args);
 	for (char *c = s; *c; c++) /* what callers pass through from a file stays on this line */
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+		if (*c == '\n' || *c == '\t')
 			*c = ' ';
-	return s;
+	return pai_printable(a, s);
 }
 
 static void report(pai_ctx *ctx, pai_severity severity, pai_code code, const pai_where *w,
@@ -267,7 +333,7 @@ static void print_json(const pai_diag *d, FILE *to)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		if (numbers[i].value >= 0)
 			cJSON_AddNumberToObject(o, numbers[i].key, (double)numbers[i].value);
-	char *line = cJSON_PrintUnformatted(o);
+	char *line = cJSON_PrintUnformatted(o); /* its strings have been made printable */
 	fprintf(to, "%s\n", line ? line : "{}");
 	cJSON_free(line);
 	cJSON_Delete(o);

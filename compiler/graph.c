@@ -102,6 +102,38 @@ pai_function *pai_model_function(const pai_model *m, const char *domain, const c
 	return right ? f : NULL;
 }
 
+const char *pai_model_fresh_name(pai_model *m, const char *hint)
+{
+	if (*hint && !pai_map_get(m->taken, hint))
+		return hint;
+	if (!*hint)
+		hint = "t";
+	if (!m->hints)
+		m->hints = pai_map_new(m->arena);
+	int64_t *last = pai_map_get(m->hints, hint);
+	if (!last) {
+		last = PAI_NEW(m->arena, int64_t);
+		pai_map_put(m->hints, pai_arena_strdup(m->arena, hint), last);
+	}
+	for (;;) {
+		const char *name = pai_arena_printf(m->arena, "%s_%lld", hint, (long long)++*last);
+		if (!pai_map_get(m->taken, name))
+			return name;
+	}
+}
+
+void pai_model_release_name(pai_model *m, const char *name)
+{
+	const char *number = strrchr(name, '_');
+	int64_t *last = NULL;
+	pai_map_put(m->taken, name, NULL);
+	if (number && m->hints)
+		last = pai_map_get(m->hints,
+				   pai_arena_strndup(m->arena, name, (size_t)(number - name)));
+	if (last && *last > 0 && strtoll(number + 1, NULL, 10) == *last)
+		--*last;
+}
+
 pai_graph *pai_graph_new(pai_model *m, pai_graph *outer, pai_node *owner, const char *name)
 {
 	pai_graph *g = PAI_NEW(m->arena, pai_graph);

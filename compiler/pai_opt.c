@@ -1,5 +1,6 @@
 /* pai_opt.c -- main: finds the verb, runs it, reports, gives the exit code. */
 #include "compiler/cli_private.h"
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -69,14 +70,30 @@ static void on_bus_error(int sig)
 	_exit(PAI_IO);
 }
 
-/* An assertion, or a library that gives up. */
+/* oneDNN throws when it has no memory, and C++ aborts where nobody catches. The C++ library, which
+ * comes and goes with oneDNN, tells what was thrown: a std::type_info, whose second word is the
+ * name of the type. */
+static bool out_of_memory(void)
+{
+	const char *const *(*thrown)(void);
+	void *found = dlsym(RTLD_DEFAULT, "__cxa_current_exception_type");
+	memcpy(&thrown, &found, sizeof found);
+	const char *const *type = found ? thrown() : NULL;
+	return type && strcmp(type[1], "St9bad_alloc") == 0;
+}
+
 static void on_abort(int sig)
 {
-	static const char line[] = "pai-opt: error E1901: internal error, please report this\n";
+	static const char memory[] =
+		"pai-opt: error E0601: out of memory\n"
+		"pai-opt: hint: give the process more memory or lower --max-memory\n";
+	static const char bug[] = "pai-opt: error E1901: internal error, please report this\n";
 	(void)sig;
-	ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
+	bool full = out_of_memory();
+	ssize_t n = full ? write(STDERR_FILENO, memory, sizeof memory - 1)
+			 : write(STDERR_FILENO, bug, sizeof bug - 1);
 	(void)n;
-	_exit(PAI_INTERNAL);
+	_exit(full ? PAI_NOMEM : PAI_INTERNAL);
 }
 
 /* As a shell takes it: in single quotes, a single quote among them as '\\''. */
@@ -146,9 +163,11 @@ static pai_status write_report(cli *c, pai_status status)
 	cJSON_AddItemToObject(c->report, "messages", messages(c->ctx));
 	char *text = cJSON_Print(c->report);
 	pai_writer *w;
-	pai_status written = text ? pai_writer_open(c->ctx, path, &w) : PAI_NOMEM;
+	pai_status written = text ? pai_writer_open(c->ctx, path, &w)
+				  : pai_fail(c->ctx, PAI_E_memory, pai_at_file(path),
+					     "no memory for the report");
 	if (written == PAI_OK) {
-		pai_writer_printf(w, "%s\n", text);
+		pai_writer_printf(w, "%s\n", pai_printable_json(c->arena, text));
 		written = pai_writer_commit(w);
 	}
 	cJSON_free(text);

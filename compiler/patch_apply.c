@@ -1,9 +1,10 @@
 /* patch_apply.c -- checks and applies the groups of a patch.
  *
- * `readers` lists who reads each value and is kept up to date through all groups, so applying costs
- * time in proportion to what changes. A group is first resolved and checked without touching the
- * graph: stale when an earlier group took away what it is about, or made it impossible, wrong when
- * it breaks a rule by itself.
+ * `tracks` say who reads each value and are kept up to date through all groups, so applying costs
+ * time in proportion to what changes. A place that reads no more stays listed and is told by what
+ * the node reads now; how many there are is counted. A group is first resolved and checked without
+ * touching the graph: stale when an earlier group took away what it is about, or made it
+ * impossible, wrong when it breaks a rule by itself.
  */
 #include "compiler/patch.h"
 #include <assert.h>
@@ -11,22 +12,41 @@
 
 typedef PAI_VEC(pai_use) use_list;
 
+typedef struct track {          /* of one value */
+	use_list uses;          /* all places that ever read it */
+	int64_t readers;        /* places that do */
+	pai_value *replacement; /* NULL: still itself */
+	int output;             /* its first place among the graph's outputs + 1; 0: none */
+	/* What the group under check would make of it; valid where `group` is its number. */
+	int group;
+	int64_t readers_then;
+	pai_value *replaced_by;
+	bool output_then;
+} track;
+
 typedef struct apply {
 	pai_patch *patch;
 	pai_graph *g;
 	pai_ctx *ctx;
 	pai_arena *scratch;
-	PAI_VEC(use_list) readers;        /* by value id */
-	PAI_VEC(pai_value *) replacement; /* by value id; NULL: still itself */
+	PAI_VEC(track) tracks; /* by value id */
+	int *next_output;      /* [outputs of the graph]: the next place of the same value + 1 */
 	PAI_VEC(pai_placed) fresh;
 	pai_map *node_names; /* in use in the graph */
+	int group;           /* under check, from 1 */
 } apply;
+
+static track *track_of(const apply *a, const pai_value *v)
+{
+	return v && v->graph == a->g && v->id >= 0 && v->id < a->tracks.n ? &a->tracks.at[v->id]
+									  : NULL;
+}
 
 /* What took the place of a value of the graph; NULL: it is still itself. */
 static pai_value *replacement_of(const apply *a, const pai_value *v)
 {
-	return v->graph == a->g && v->id >= 0 && v->id < a->replacement.n ? a->replacement.at[v->id]
-									  : NULL;
+	const track *t = track_of(a, v);
+	return t ? t->replacement : NULL;
 }
 
 static pai_value *resolve(const apply *a, pai_value *v)
@@ -38,30 +58,24 @@ static pai_value *resolve(const apply *a, pai_value *v)
 
 static void track_values(apply *a)
 {
-	while (a->readers.n < a->g->values.n) {
-		PAI_PUSH(a->scratch, a->readers, ((use_list){0}));
-		PAI_PUSH(a->scratch, a->replacement, (pai_value *)NULL);
-	}
+	while (a->tracks.n < a->g->values.n)
+		PAI_PUSH(a->scratch, a->tracks, (track){.readers = 0});
 }
 
 static void add_reader(apply *a, pai_value *v, pai_use use)
 {
-	if (v && v->graph == a->g)
-		PAI_PUSH(a->scratch, a->readers.at[v->id], use);
+	track *t = track_of(a, v);
+	if (!t)
+		return;
+	PAI_PUSH(a->scratch, t->uses, use);
+	t->readers++;
 }
 
-static void drop_reader(apply *a, pai_value *v, pai_use use)
+static void drop_reader(apply *a, pai_value *v)
 {
-	if (!v || v->graph != a->g)
-		return;
-	use_list *l = &a->readers.at[v->id];
-	for (int i = 0; i < l->n; i++) {
-		if (l->at[i].node == use.node && l->at[i].slot == use.slot) {
-			memmove(&l->at[i], &l->at[i + 1], sizeof *l->at * (size_t)(l->n - i - 1));
-			l->n--;
-			return;
-		}
-	}
+	track *t = track_of(a, v);
+	if (t)
+		t->readers--;
 }
 
 /* Is the value there, or made by this group before it is needed? */
@@ -183,17 +197,149 @@ static pai_status check(apply *a, const pai_group *group)
 	return PAI_OK;
 }
 
-/* `hint`, or hint_1, hint_2, ... : the first that no graph of the model uses. */
-static const char *fresh_name(pai_model *m, const char *hint)
+/* The value as the group under check will leave it. */
+static track *then(apply *a, const pai_value *v)
 {
-	if (*hint && !pai_map_get(m->taken, hint))
-		return hint;
-	pai_arena *a = m->arena;
-	for (int i = 1;; i++) {
-		const char *name = pai_arena_printf(a, "%s_%d", *hint ? hint : "t", i);
-		if (!pai_map_get(m->taken, name))
-			return name;
+	track *t = track_of(a, v);
+	if (t && t->group != a->group) {
+		t->group = a->group;
+		t->readers_then = t->readers;
+		t->replaced_by = NULL;
+		t->output_then = v->is_output;
 	}
+	return t;
+}
+
+static pai_value *resolve_then(apply *a, pai_value *v)
+{
+	v = resolve(a, v);
+	for (const track *t; (t = then(a, v)) && t->replaced_by;)
+		v = resolve(a, t->replaced_by);
+	return v;
+}
+
+static void count_then(apply *a, pai_value *v, int change)
+{
+	track *t = then(a, v);
+	if (t)
+		t->readers_then += change;
+}
+
+static void walk_bodies(const pai_node *n, pai_status (*visit)(void *, pai_graph *), void *payload)
+{
+	for (int k = 0; k < n->n_attrs; k++) {
+		const pai_attr *attr = &n->attrs[k];
+		if (attr->type == PAI_ATTR_GRAPH && attr->g)
+			(void)pai_graph_walk(attr->g, visit, payload);
+		for (int64_t j = 0; attr->type == PAI_ATTR_GRAPHS && j < attr->list.n; j++)
+			(void)pai_graph_walk(attr->list.g[j], visit, payload);
+	}
+}
+
+static pai_status count_reads_of(void *payload, pai_graph *g)
+{
+	apply *a = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
+			count_then(a, resolve(a, g->nodes.at[i]->in[k]), 1);
+	for (int i = 0; i < g->outputs.n; i++)
+		count_then(a, resolve(a, g->outputs.at[i]), 1);
+	return PAI_OK;
+}
+
+static pai_status uncount_reads_of(void *payload, pai_graph *g)
+{
+	apply *a = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
+			count_then(a, resolve_then(a, g->nodes.at[i]->in[k]), -1);
+	for (int i = 0; i < g->outputs.n; i++)
+		count_then(a, resolve_then(a, g->outputs.at[i]), -1);
+	return PAI_OK;
+}
+
+/* What input `slot` reads after the edits of the group before number `before`. */
+static pai_value *read_then(apply *a, const pai_group *group, const pai_node *n, int slot,
+			    int before)
+{
+	for (int i = before - 1; i >= 0; i--) {
+		const pai_edit *e = group->edits.at[i];
+		if (e->kind == PAI_EDIT_REWIRE && e->node == n && e->slot == slot)
+			return resolve_then(a, e->now);
+	}
+	return resolve_then(a, n->in[slot]);
+}
+
+static void replace_then(apply *a, pai_value *old, pai_value *now)
+{
+	track *from = then(a, old), *to;
+	if (old == now)
+		return;
+	from->replaced_by = now;
+	if ((to = then(a, now))) {
+		to->readers_then += from->readers_then;
+		to->output_then |= from->output_then;
+	}
+	from->readers_then = 0;
+	from->output_then = false;
+}
+
+/* The edits of the group in the order in which apply_group takes them, on the counters alone. */
+static void simulate(apply *a, const pai_group *group)
+{
+	int rewired = 0; /* edits up to the last that rewires: none is looked for in other groups */
+	for (int i = 0; i < group->edits.n; i++) {
+		const pai_edit *e = group->edits.at[i];
+		if (e->kind == PAI_EDIT_REPLACE) {
+			replace_then(a, e->value, resolve_then(a, e->now));
+		} else if (e->kind == PAI_EDIT_REWIRE) {
+			count_then(a, read_then(a, group, e->node, e->slot, rewired), -1);
+			count_then(a, resolve_then(a, e->now), 1);
+			rewired = i + 1;
+		}
+	}
+	for (int i = 0; i < group->edits.n; i++) { /* new nodes read what is meant before it all */
+		const pai_edit *e = group->edits.at[i];
+		for (int k = 0; e->kind == PAI_EDIT_NODE && k < e->node->n_in; k++)
+			count_then(a, resolve(a, e->node->in[k]), 1);
+		if (e->kind == PAI_EDIT_NODE)
+			walk_bodies(e->node, count_reads_of, a);
+	}
+	for (int i = 0; i < group->edits.n; i++) {
+		const pai_edit *e = group->edits.at[i];
+		for (int k = 0; e->kind == PAI_EDIT_ERASE && k < e->node->n_in; k++)
+			count_then(a, read_then(a, group, e->node, k, rewired), -1);
+		if (e->kind == PAI_EDIT_ERASE)
+			walk_bodies(e->node, uncount_reads_of, a);
+	}
+}
+
+static bool needed_then(apply *a, const pai_value *v)
+{
+	const track *t = then(a, v);
+	return t && (t->readers_then > 0 || t->output_then);
+}
+
+/* Nothing may read what goes. */
+static pai_status check_erased(apply *a, const pai_group *group)
+{
+	bool erases = false;
+	for (int i = 0; i < group->edits.n && !erases; i++)
+		erases = group->edits.at[i]->kind == PAI_EDIT_ERASE ||
+			 group->edits.at[i]->kind == PAI_EDIT_ERASE_INIT;
+	if (!erases)
+		return PAI_OK;
+	simulate(a, group);
+	for (int i = 0; i < group->edits.n; i++) {
+		const pai_edit *e = group->edits.at[i];
+		for (int k = 0; e->kind == PAI_EDIT_ERASE && k < e->node->n_out; k++)
+			if (e->node->out[k] && needed_then(a, e->node->out[k]))
+				return wrong(a, group, pai_at_output(e->node, k),
+					     "is erased but still read");
+		if (e->kind == PAI_EDIT_ERASE_INIT && needed_then(a, e->value))
+			return wrong(a, group, pai_at_value(e->value), "is erased but still read");
+	}
+	return PAI_OK;
 }
 
 static void give_name(pai_value *v, const char *name)
@@ -207,7 +353,7 @@ static void register_value(apply *a, pai_value *v)
 {
 	v->id = a->g->values.n;
 	PAI_PUSH(a->patch->arena, a->g->values, v);
-	give_name(v, fresh_name(a->g->model, v->name));
+	give_name(v, pai_model_fresh_name(a->g->model, v->name));
 	track_values(a);
 }
 
@@ -240,6 +386,7 @@ static void name_values(apply *a, const pai_group *group)
 	}
 }
 
+/* Lists the place, and leaves counting to the caller. */
 static void read_from(apply *a, pai_use use, pai_value *now)
 {
 	if (use.slot < 0) { /* a body hands it out */
@@ -255,15 +402,19 @@ static void read_from(apply *a, pai_use use, pai_value *now)
 		use.node->in[use.slot] = now;
 	}
 	use.node->changed = true;
-	add_reader(a, now, use);
+	track *t = track_of(a, now);
+	if (t)
+		PAI_PUSH(a->scratch, t->uses, use);
 }
 
 /* The new value takes the name, type and place of an output; the old one gets a name of its own. */
 static void move_output(apply *a, pai_value *old, pai_value *now)
 {
-	for (int i = 0; i < a->g->outputs.n; i++)
-		if (a->g->outputs.at[i] == old)
-			a->g->outputs.at[i] = now;
+	track *from = track_of(a, old), *to = track_of(a, now);
+	for (int i = from->output; i; i = a->next_output[i - 1])
+		a->g->outputs.at[i - 1] = now;
+	to->output = from->output;
+	from->output = 0;
 	const char *name = old->name;
 	old->is_output = false;
 	now->is_output = true;
@@ -273,8 +424,8 @@ static void move_output(apply *a, pai_value *old, pai_value *now)
 	now->origin = old->origin;
 	old->origin = NULL;
 	give_name(now, name);
-	give_name(old,
-		  fresh_name(a->g->model, pai_arena_printf(a->patch->arena, "%s_inner", name)));
+	give_name(old, pai_model_fresh_name(a->g->model,
+					    pai_arena_printf(a->patch->arena, "%s_inner", name)));
 	if (old->producer)
 		old->producer->changed = true;
 	if (now->producer)
@@ -283,15 +434,23 @@ static void move_output(apply *a, pai_value *old, pai_value *now)
 
 static void replace(apply *a, pai_value *old, pai_value *now)
 {
-	use_list moving = a->readers.at[old->id];
+	track *t = track_of(a, old);
+	const use_list moving = t->uses;
+	const int64_t readers = t->readers;
 	if (old == now)
 		return;
-	a->readers.at[old->id] = (use_list){0};
-	a->replacement.at[old->id] = now;
+	t->uses = (use_list){0};
+	t->readers = 0;
+	t->replacement = now;
 	if (now->type.kind == PAI_TYPE_UNKNOWN)
 		now->type = old->type; /* inference will object where that is not so */
-	for (int i = 0; i < moving.n; i++)
-		read_from(a, moving.at[i], now);
+	for (int i = 0; i < moving.n; i++) {
+		const pai_use u = moving.at[i];
+		if (u.slot < 0 || u.node->in[u.slot] == old)
+			read_from(a, u, now);
+	}
+	if ((t = track_of(a, now)))
+		t->readers += readers;
 	if (old->is_output)
 		move_output(a, old, now);
 }
@@ -302,17 +461,6 @@ static void bury(pai_value *v)
 	v->dead = true;
 	if (pai_map_get(v->graph->model->taken, v->name) == v)
 		pai_map_put(v->graph->model->taken, v->name, NULL);
-}
-
-static void walk_bodies(const pai_node *n, pai_status (*visit)(void *, pai_graph *), apply *a)
-{
-	for (int k = 0; k < n->n_attrs; k++) {
-		const pai_attr *attr = &n->attrs[k];
-		if (attr->type == PAI_ATTR_GRAPH && attr->g)
-			(void)pai_graph_walk(attr->g, visit, a);
-		for (int64_t j = 0; attr->type == PAI_ATTR_GRAPHS && j < attr->list.n; j++)
-			(void)pai_graph_walk(attr->list.g[j], visit, a);
-	}
 }
 
 static pai_status resolve_reads_of(void *payload, pai_graph *g)
@@ -342,9 +490,9 @@ static pai_status drop_readers_of(void *payload, pai_graph *g)
 	apply *a = payload;
 	for (int i = 0; i < g->nodes.n; i++)
 		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
-			drop_reader(a, g->nodes.at[i]->in[k], (pai_use){g->nodes.at[i], k});
+			drop_reader(a, g->nodes.at[i]->in[k]);
 	for (int i = 0; i < g->outputs.n; i++)
-		drop_reader(a, g->outputs.at[i], (pai_use){g->owner, -1});
+		drop_reader(a, g->outputs.at[i]);
 	return PAI_OK;
 }
 
@@ -354,24 +502,21 @@ static void erase_node(apply *a, pai_node *n)
 	if (pai_map_get(a->node_names, n->name) == n)
 		pai_map_put(a->node_names, n->name, NULL);
 	for (int k = 0; k < n->n_in; k++)
-		drop_reader(a, n->in[k], (pai_use){n, k});
+		drop_reader(a, n->in[k]);
 	walk_bodies(n, drop_readers_of, a); /* what they read of this graph */
 	for (int k = 0; k < n->n_out; k++)
 		if (n->out[k])
 			bury(n->out[k]);
 }
 
-static void erase_init(apply *a, pai_value *v)
+/* After all groups: those that went leave the list at once. */
+static void drop_lost_inits(apply *a)
 {
-	bury(v);
-	for (int i = 0; i < a->g->inits.n; i++) {
-		if (a->g->inits.at[i] != v)
-			continue;
-		memmove(&a->g->inits.at[i], &a->g->inits.at[i + 1],
-			sizeof v * (size_t)(a->g->inits.n - i - 1));
-		a->g->inits.n--;
-		return;
-	}
+	int kept = 0;
+	for (int i = 0; i < a->g->inits.n; i++)
+		if (!a->g->inits.at[i]->dead)
+			a->g->inits.at[kept++] = a->g->inits.at[i];
+	a->g->inits.n = kept;
 }
 
 static void insert_node(apply *a, pai_node *n, pai_node *at)
@@ -421,7 +566,7 @@ static void inherit_value_name(apply *a, const pai_group *group, const pai_edit 
 	    strncmp(had, name, n) != 0 || had[n] != '_' ||
 	    had[n + 1 + strspn(had + n + 1, "0123456789")] || pai_map_get(a->g->model->taken, name))
 		return;
-	pai_map_put(a->g->model->taken, had, NULL);
+	pai_model_release_name(a->g->model, had);
 	pai_map_put(now->graph->names, had, NULL);
 	give_name(now, name);
 	if (now->init)
@@ -458,8 +603,10 @@ static void apply_edit(apply *a, const pai_edit *e)
 		replace(a, e->value, now);
 		break;
 	case PAI_EDIT_REWIRE:
-		drop_reader(a, e->node->in[e->slot], (pai_use){e->node, e->slot});
+		drop_reader(a, e->node->in[e->slot]);
 		read_from(a, (pai_use){e->node, e->slot}, now);
+		if (track_of(a, now))
+			track_of(a, now)->readers++;
 		break;
 	case PAI_EDIT_SET_INIT:
 		e->tensor->name = e->value->name;
@@ -486,7 +633,7 @@ static void apply_edit(apply *a, const pai_edit *e)
 }
 
 /* In this order: names, what existing nodes read, new nodes, what goes. */
-static pai_status apply_group(apply *a, const pai_group *group)
+static void apply_group(apply *a, const pai_group *group)
 {
 	for (int i = 0; i < group->edits.n; i++) { /* operands are meant as they are now */
 		const pai_edit *e = group->edits.at[i];
@@ -509,22 +656,10 @@ static pai_status apply_group(apply *a, const pai_group *group)
 			inherit_name(a, group->edits.at[i]->node, group->edits.at[i]->from);
 	for (int i = 0; i < group->edits.n; i++)
 		if (group->edits.at[i]->kind == PAI_EDIT_ERASE_INIT)
-			erase_init(a, group->edits.at[i]->value);
+			bury(group->edits.at[i]->value);
 	for (int i = 0; i < group->edits.n; i++)
 		if (group->edits.at[i]->kind == PAI_EDIT_REPLACE)
 			inherit_value_name(a, group, group->edits.at[i]);
-	for (int i = 0; i < group->edits.n; i++) { /* nothing may read what went */
-		const pai_edit *e = group->edits.at[i];
-		for (int k = 0; e->kind == PAI_EDIT_ERASE && k < e->node->n_out; k++)
-			if (e->node->out[k] &&
-			    (a->readers.at[e->node->out[k]->id].n || e->node->out[k]->is_output))
-				return wrong(a, group, pai_at_output(e->node, k),
-					     "is erased but still read");
-		if (e->kind == PAI_EDIT_ERASE_INIT &&
-		    (a->readers.at[e->value->id].n || e->value->is_output))
-			return wrong(a, group, pai_at_value(e->value), "is erased but still read");
-	}
-	return PAI_OK;
 }
 
 static void collect_readers(apply *a)
@@ -536,7 +671,15 @@ static void collect_readers(apply *a)
 	track_values(a);
 	for (int i = 0; i < a->g->values.n; i++)
 		for (int k = 0; k < u->n[i]; k++)
-			PAI_PUSH(a->scratch, a->readers.at[i], u->of[i][k]);
+			add_reader(a, a->g->values.at[i], u->of[i][k]);
+	a->next_output = PAI_NEWS(a->scratch, int, a->g->outputs.n + 1);
+	for (int i = a->g->outputs.n; i > 0; i--) {
+		track *t = track_of(a, a->g->outputs.at[i - 1]);
+		if (!t)
+			continue;
+		a->next_output[i - 1] = t->output;
+		t->output = i;
+	}
 }
 
 static pai_status apply_all(apply *a, int limit, pai_applied *out)
@@ -550,8 +693,10 @@ static pai_status apply_all(apply *a, int limit, pai_applied *out)
 			out->stale++;
 			continue;
 		}
+		a->group = i + 1;
 		PAI_TRY(check(a, group));
-		PAI_TRY(apply_group(a, group));
+		PAI_TRY(check_erased(a, group));
+		apply_group(a, group);
 		a->g->model->epoch++;
 		out->applied++;
 	}
@@ -567,6 +712,7 @@ pai_status pai_patch_apply(pai_patch *p, int limit, pai_applied *out)
 	apply a = {.patch = p, .g = p->graph, .ctx = ctx, .scratch = pai_arena_new(ctx)};
 	*out = (pai_applied){0};
 	pai_status status = apply_all(&a, limit, out);
+	drop_lost_inits(&a);
 	pai_arena_free(a.scratch);
 	return status;
 }

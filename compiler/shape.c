@@ -305,8 +305,12 @@ static pai_status start_graph(const inference *in, const pai_graph *g, fact *fac
 		const pai_value *v = g->inits.at[i];
 		if (!v->init)
 			continue;
-		facts[v->id] = fact_of_tensor(v->init);
-		facts[v->id].data = pai_value_constant(v);
+		fact *f = &facts[v->id];
+		const pai_type stated = typed ? stated_type(v) : nothing.type;
+		*f = fact_of_tensor(v->init);
+		if (!merge(in, &f->type, &stated))
+			return contradiction(in, pai_at_value(v), &f->type, &stated);
+		f->data = pai_value_constant(v);
 	}
 	for (int i = 0; i < g->inputs.n; i++) {
 		const pai_value *v = g->inputs.at[i];

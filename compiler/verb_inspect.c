@@ -372,13 +372,10 @@ static pai_status show(cli *c, pai_model *m)
 	PAI_TRY(cli_fix_dims(c, m));
 	infer(c, m);
 	cJSON *r = inspect(c, m);
-	if (cli_has(c, "json")) {
-		char *text = cJSON_Print(r);
-		cli_print(c, "%s\n", text ? text : "{}");
-		cJSON_free(text);
-	} else {
+	if (cli_has(c, "json"))
+		cli_print_json(c, r);
+	else
 		print_text(c, r);
-	}
 	if (c->report)
 		cJSON_AddItemToObject(c->report, "inspect", r);
 	else

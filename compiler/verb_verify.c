@@ -338,10 +338,7 @@ static void print_end(suite *s)
 	cJSON_AddNumberToObject(root, "skipped", s->skipped);
 	if (s->json) {
 		cJSON_AddItemToObject(root, "tests", s->json);
-		char *text = cJSON_Print(root);
-		if (text)
-			cli_print(s->c, "%s\n", text);
-		cJSON_free(text);
+		cli_print_json(s->c, root);
 	} else {
 		cli_print(s->c, "%d passed, %d failed, %d skipped\n", s->passed, s->failed,
 			  s->skipped);

@@ -73,20 +73,11 @@ static pai_value *now_of(const scope *s, pai_value *v)
 	return s ? s->now[v->id] : v;
 }
 
-/* A name that no graph of the model has, so that nothing is shadowed. */
-static const char *fresh_name(pai_model *m, const char *hint)
-{
-	const char *name = hint;
-	for (int i = 1; pai_map_get(m->taken, name); i++)
-		name = pai_arena_printf(m->arena, "%s_%d", hint, i);
-	return name;
-}
-
 static void copy_subgraphs(const inliner *in, pai_node *n, pai_graph *around, const scope *outer);
 
 static pai_value *copy_value(const inliner *in, pai_graph *to, const scope *s, const pai_value *v)
 {
-	pai_value *copy = pai_graph_add_value(to, fresh_name(in->m, v->name));
+	pai_value *copy = pai_graph_add_value(to, pai_model_fresh_name(in->m, v->name));
 	copy->type = v->type;
 	copy->init = v->init;
 	copy->is_input = v->is_input;

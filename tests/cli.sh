@@ -87,6 +87,42 @@ holds 'nothing was written' absent long.opt.onnxtxt
 holds 'nothing was written' absent large.opt.onnxtxt
 expect 0 'wrote' "$bin" long.onnxtxt --check=0
 
+# what a file says against itself
+contradicts() { # text of graph and body
+	printf '<ir_version: 8, opset_import: ["" : 17]>\n%s\n' "$1" >contradicts.onnxtxt
+	expect 3 "$2" "$bin" contradicts.onnxtxt
+	expect 3 "$2" "$bin" run contradicts.onnxtxt
+	holds 'nothing was written' absent contradicts.opt.onnxtxt
+}
+contradicts 'g (float[2,2] x = {1, 2, 3, 4}, float[2,2] w) => (float[2,2] y)
+	<int64[4] w = {1, 2, 3, 4}> { y = Add(x, w) }' '"w"'
+contradicts 'g (float[N,3] w, float[2,4] x) => (float[2,4] y)
+	<float[2,4] w = {1, 2, 3, 4, 5, 6, 7, 8}> { y = Add(x, w) }' '"w"'
+contradicts 'g (float[2] x) => (int64[2] y) { y = Neg(x) }' '"y"'
+contradicts 'g (float[2] x) => (float[3] y) { y = Neg(x) }' '"y"'
+contradicts 'g (float[2] x) => (float[2] y) <float[3] t> { t = Neg(x) y = Neg(t) }' '"t"'
+contradicts 'g (float[2] x, bool c) => (float[2] y) {
+	y = If (c) <then_branch = t () => (float[3] a) { a = Neg(x) },
+		else_branch = e () => (float[2] b) { b = Neg(x) }> }' '"a"'
+
+# names that would steer a terminal or a CI log
+wild=$(printf '\033[31m\302\233\342\200\256\377::error::##[x]')
+printf '<ir_version: 8, opset_import: ["" : 17]>\ng (float[2] "%s") => (float[2] "::%s") { "::%s" = Nag("%s") }\n' \
+	"$wild" "$wild" "$wild" "$wild" >wild.onnxtxt
+sed 's/Nag/Neg/' wild.onnxtxt >wild2.onnxtxt
+clean() { # command: nothing of the kind is printed
+	! "$@" 2>&1 | LC_ALL=C grep -aqE "$(printf '[\001-\010\013-\037\177\377]|\302[\200-\237]|\342\200[\216\217\250-\256]|^[[:space:]]*::|##\\[')"
+}
+for options in '' --errors=json -v --stats --print-after=all; do
+	holds "no control characters: opt $options" clean "$bin" wild.onnxtxt $options
+	holds "no control characters: opt $options" clean "$bin" wild2.onnxtxt -o w.onnx $options
+done
+for verb in run inspect 'inspect --json' 'run --profile' 'compare wild2.onnxtxt' 'run --repeat=2'; do
+	holds "no control characters: $verb" clean "$bin" $verb wild2.onnxtxt
+done
+holds 'no control characters: missing file' clean "$bin" "$wild.onnx"
+holds 'no control characters: unknown option' clean "$bin" wild.onnxtxt "--$wild"
+
 # usage
 expect 2 'did you mean --passes?' "$bin" "$tiny" --pases=x
 expect 2 'did you mean eliminate-dead?' "$bin" "$tiny" --passes=eliminate-dea

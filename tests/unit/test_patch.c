@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <string.h>
+#include <time.h>
 #include <cmocka.h>
 
 typedef struct fixture { /* x -> a:Relu -> t -> b:Neg -> y, with w beside, and x -> c:Abs -> z */
@@ -350,6 +351,66 @@ static void clones_do_not_share_structure(void **state)
 	pai_model_free(copy);
 }
 
+/* What is erased but still read is found before anything of the group is done. */
+static void a_refused_group_leaves_no_trace(void **state)
+{
+	fixture *f = *state;
+	for (int i = 0; i < 5; i++) {
+		pai_patch *p = pai_patch_new(f->g);
+		pai_patch_begin(p, f->a, "wrong");
+		pai_value *e = PAI_OP1(p, "Exp", "e", i == 1 ? f->t : f->x);
+		if (i == 0) /* b reads t */
+			pai_patch_rewire(p, f->c, 0, e);
+		if (i == 1) /* the new node reads t itself */
+			pai_patch_replace(p, f->t, e);
+		if (i == 2) /* and so does c */
+			pai_patch_rewire(p, f->c, 0, f->t);
+		if (i >= 2)
+			pai_patch_rewire(p, f->b, 0, e);
+		if (i == 3) /* an output */
+			pai_patch_erase(p, f->b);
+		if (i == 4) {
+			pai_patch_rewire(p, f->c, 0, f->w);
+			pai_patch_erase_init(p, f->w);
+		}
+		pai_patch_erase(p, f->a);
+		pai_applied done;
+		assert_int_equal(pai_patch_apply(p, -1, &done), PAI_INTERNAL);
+		assert_int_equal(done.applied, 0);
+		assert_string_equal(order(f), "Relu Neg Abs");
+		assert_ptr_equal(f->b->in[0], f->t);
+		assert_ptr_equal(f->c->in[0], f->x);
+		assert_ptr_equal(f->g->outputs.at[0], f->y);
+		assert_int_equal(f->g->inits.n, 1);
+		assert_false(f->t->dead || f->w->dead || f->a->dead);
+		assert_null(pai_graph_value(f->g, "e"));
+	}
+	pai_patch *p = pai_patch_new(f->g); /* and the same group without the fault applies */
+	pai_patch_begin(p, f->a, "right");
+	pai_patch_replace(p, f->t, PAI_OP1(p, "Exp", "e", f->x));
+	pai_patch_erase(p, f->a);
+	apply(p);
+	assert_string_equal(order(f), "Exp Neg Abs");
+}
+
+/* Readers leave a value one by one: the time must not grow with their square. */
+static void many_readers_leave_one_value(void **state)
+{
+	enum { N = 100000 };
+	fixture *f = *state;
+	for (int i = 0; i < N; i++)
+		node(f->g, "Neg", "n", f->x, value(f->g, pai_arena_printf(f->m->arena, "v%d", i)));
+	pai_patch *p = pai_patch_new(f->g);
+	for (int i = 3; i < f->g->nodes.n; i++) {
+		pai_patch_begin(p, f->g->nodes.at[i], "dead");
+		pai_patch_erase(p, f->g->nodes.at[i]);
+	}
+	clock_t start = clock();
+	assert_int_equal(apply(p).applied, N);
+	assert_true(clock() - start < 20 * CLOCKS_PER_SEC); /* 0.2 s; with the square 40 s */
+	assert_int_equal(f->g->nodes.n, 3);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -368,6 +429,8 @@ int main(void)
 		TEST(exact_names_can_be_used_again),
 		TEST(a_long_chain_goes_in_one_patch),
 		TEST(clones_do_not_share_structure),
+		TEST(a_refused_group_leaves_no_trace),
+		TEST(many_readers_leave_one_value),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
