@@ -84,6 +84,11 @@ static const graph_case cases[] = {
 	 " float[{b*3}] m, float[{b*3}] v) => (float[N,M,P,Q] y) {"
 	 " z = Conv<pads=[1,1,1,1]>(x, w) q = Mul(v, v)"
 	 " n = BatchNormalization<epsilon=0.1>(z, s, o, m, q) y = Relu(n) }",
+	 "w s o m", false},
+	{"(float[{a},{c},5,{d+2}] x, float[{b*3},{c},3,3] w, float[{b*3}] s, float[{b*3}] o,"
+	 " float[{b*3}] m, float[{b*3}] v) => (float[N,M,P,Q] y) {"
+	 " z = Conv<pads=[1,1,1,1]>(x, w) q = Mul(v, v)"
+	 " n = BatchNormalization<epsilon=0.1>(z, s, o, m, q) y = Sigmoid(n) }",
 	 "w s o m", true},
 	{"(float[{a+3},{c},5,{d}] x, float[{b*3},{c},1,1] w, float[{b*3}] s, float[{b*3}] o,"
 	 " float[{b*3}] m, float[{b*3}] v) => (float[N,M,P,Q] y, float[C] m2, float[C] v2) {"
@@ -181,13 +186,13 @@ static const graph_case cases[] = {
 	 " y = Add(r, q) z = Mul(r, n) }",
 	 "w", true},
 	/* to a grid of integers and back */
-	{"(float[{a},{b},6,{d}] x, float[{c},{b},3,3] w) => (float[N,M,P,Q] y, float[N,M,P,Q] z) {"
+	{"(float[{a},{b},6,{d}] x) => (float[N,M,P,Q] y, float[N,M,P,Q] z) {"
 	 " s = Constant<value = float {0.0625}>() o = Constant<value = uint8 {128}>()"
-	 " u = Conv<pads=[1,1,1,1]>(x, w) q = QuantizeLinear(u, s, o)"
+	 " u = MaxPool<kernel_shape=[2,1]>(x) q = QuantizeLinear(u, s, o)"
 	 " y = DequantizeLinear(q, s, o) l = Constant<value = int8 {-3}>()"
 	 " t = Constant<value = float {0.0078125}>() r = QuantizeLinear(x, t, l)"
 	 " z = DequantizeLinear(r, s, l) }",
-	 "w", false},
+	 NULL, false},
 	/* as many elements, one axis less: the lesser operand is not channels last */
 	{"(float[1,{c},6,{d}] x, float[{b},{c},3,3] w, float[{b},6,{d}] s) => (float[N,M,P,Q] y) {"
 	 " z = Conv<pads=[1,1,1,1]>(x, w) y = Mul(s, z) }",
@@ -551,8 +556,8 @@ static void test_fusions(void **unused)
 		const char *name;
 	} table[] = {
 		{{"(float[1,8,16,16] x, float[8,8,3,3] w) => (float[N,M,P,Q] y) {"
-		  " p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p) q = Conv<pads=[1,1,1,1]>(r, w)"
-		  " s = Add(q, r) y = Relu(s) }",
+		  " p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p) c = Conv<pads=[1,1,1,1]>(r, w)"
+		  " q = Conv<pads=[1,1,1,1]>(c, w) s = Add(q, r) y = Relu(s) }",
 		  "w", false},
 		 "Conv+Add+Relu"},
 		{{"(float[1,8,16,16] x, float[8] s, float[8] o, float[8] m, float[8] v) =>"
