@@ -458,7 +458,9 @@ static int slice_list(const pai_shape_ctx *s, const char *name, int i, const pai
 	int n = list_of(s, name, i, out);
 	const pai_tensor *t = i < s->n_in ? s->data[i] : NULL;
 	const int64_t *given;
-	const bool attr = pai_node_ints(s->node, name, &given) >= 0;
+	const pai_value *v = pai_node_in(s->node, i);
+	const bool stated = v && v->producer && pai_node_is(v->producer, "Constant");
+	const bool attr = stated || pai_node_ints(s->node, name, &given) >= 0;
 	pai_dim *fixed = NULL;
 	for (int k = 0; k < n; k++) {
 		if ((*out)[k] != PAI_DIM_UNKNOWN || (!attr && !t))

@@ -33,16 +33,29 @@ static bool may_fold(const pai_node *n)
 	       !pai_node_is(n, "DequantizeLinear");
 }
 
+/* Also of a Constant that states numbers instead of a tensor. */
+static const pai_tensor *contents_of(pai_pass_run *r, const pai_value *v)
+{
+	const pai_tensor *t = pai_value_constant(v);
+	pai_node *n = v->producer;
+	pai_tensor *made = NULL;
+	if (t || !n || !pai_node_is(n, "Constant") || n->n_attrs != 1 || n->attrs[0].ref ||
+	    strncmp(n->attrs[0].name, "value_", strlen("value_")) != 0)
+		return t;
+	return pai_eval_node(r->ctx, n->graph->model->arena, n, NULL, 0, &made) == PAI_OK ? made
+											  : NULL;
+}
+
 /* Bytes of the inputs, or false when one is not constant. */
-static bool constant_inputs(pai_arena *a, const pai_node *n, const pai_tensor ***in,
+static bool constant_inputs(pai_pass_run *r, const pai_node *n, const pai_tensor ***in,
 			    uint64_t *bytes)
 {
-	*in = PAI_NEWS(a, const pai_tensor *, n->n_in);
+	*in = PAI_NEWS(r->scratch, const pai_tensor *, n->n_in);
 	*bytes = 0;
 	for (int i = 0; i < n->n_in; i++) {
 		if (!n->in[i])
 			continue;
-		(*in)[i] = pai_value_constant(n->in[i]);
+		(*in)[i] = contents_of(r, n->in[i]);
 		if (!(*in)[i])
 			return false;
 		*bytes += (*in)[i]->nbytes;
@@ -112,14 +125,12 @@ static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_t
 }
 
 /* The contents of a Constant that may be an initialiser, shared; NULL: it stays a node. */
-static pai_tensor *constant_contents(const pai_node *n)
+static pai_tensor *constant_contents(pai_pass_run *r, const pai_node *n)
 {
 	const pai_value *v = n->n_out == 1 ? n->out[0] : NULL;
 	if (!v || n->graph->model->ir_version < 4) /* initialisers would be inputs */
 		return NULL;
-	const pai_tensor *t = pai_value_constant(v);
-	if (!t)
-		t = v->known;
+	const pai_tensor *t = contents_of(r, v);
 	if (!t || (t->rank > 0 && pai_dtype_get((int)t->dtype)->kind == PAI_KIND_FLOAT))
 		return NULL;
 	return pai_arena_dup(n->graph->model->arena, t, sizeof *t);
@@ -185,7 +196,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		const pai_tensor **in;
 		uint64_t bytes;
 		if (pai_node_is(n, "Constant") && can_replace_all(n)) {
-			pai_tensor *contents = constant_contents(n);
+			pai_tensor *contents = constant_contents(r, n);
 			if (contents)
 				propose(r, out, n, &contents);
 			continue;
@@ -193,7 +204,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		fold_target(r, out, n);
 		if (!may_fold(n) || !can_replace_all(n) || fold_known(r, out, n))
 			continue;
-		if (constant_inputs(r->scratch, n, &in, &bytes))
+		if (constant_inputs(r, n, &in, &bytes))
 			PAI_TRY(fold(r, out, n, in, bytes));
 	}
 	return PAI_OK;
