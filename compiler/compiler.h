@@ -616,6 +616,8 @@ PAI_API void pai_patch_graph_prop(pai_patch *p, const char *key, const char *val
 /* May `now` stand in for `old` everywhere? False only where old is a graph output and now cannot
  * take its name: it is an input, an initialiser, another output, or of another graph. */
 PAI_API bool pai_can_replace(const pai_value *old, const pai_value *now);
+/* Adds n to *counter when the rewrite is applied: what a pass counts is what was done. */
+PAI_API void pai_patch_count(pai_patch *p, uint64_t *counter, uint64_t n);
 PAI_API int pai_patch_groups(const pai_patch *p);
 PAI_API const char *pai_patch_group_name(const pai_patch *p, int group);
 

@@ -219,6 +219,13 @@ void pai_patch_function(pai_patch *p, pai_function *f)
 	add_edit(p, PAI_EDIT_FUNCTION)->function = f;
 }
 
+void pai_patch_count(pai_patch *p, uint64_t *counter, uint64_t n)
+{
+	pai_edit *e = add_edit(p, PAI_EDIT_COUNT);
+	e->counter = counter;
+	e->by = n;
+}
+
 int pai_patch_groups(const pai_patch *p)
 {
 	return p->groups.n;

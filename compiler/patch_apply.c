@@ -190,6 +190,7 @@ static pai_status check(apply *a, const pai_group *group)
 		case PAI_EDIT_ERASE:
 		case PAI_EDIT_ERASE_INIT:
 		case PAI_EDIT_FUNCTION:
+		case PAI_EDIT_COUNT:
 		case PAI_EDIT_PROP:
 			break;
 		}
@@ -616,6 +617,9 @@ static void apply_edit(apply *a, const pai_edit *e)
 		if (!pai_model_function(m, e->function->domain, e->function->name,
 					e->function->overload))
 			PAI_PUSH(m->arena, m->functions, e->function);
+		break;
+	case PAI_EDIT_COUNT:
+		*e->counter += e->by;
 		break;
 	case PAI_EDIT_PROP:
 		set_prop(m->arena, e->node ? &e->node->props : &a->g->props, e->key, e->text);

@@ -280,10 +280,10 @@ static pai_status grow(pai_pass_run *r, pai_patch *out, const settings *s, const
 	for (int i = 0; i < s->count; i++) {
 		b.index = e.n++;
 		PAI_TRY(sp ? block_dendrite(&b, s, sp, &e) : reference_dendrite(&b, r, s, &e));
-		r->counts[DENDRITES]++;
+		pai_patch_count(out, &r->counts[DENDRITES], 1);
 	}
 	pai_patch_replace(out, before, e.y);
-	r->counts[LAYERS]++;
+	pai_patch_count(out, &r->counts[LAYERS], 1);
 	return PAI_OK;
 }
 

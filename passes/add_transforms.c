@@ -281,7 +281,7 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 		PAI_TRY(add_function(r, out, n));
 		record(r->state, r->scratch, p, rule, n);
 		at = n->out[0];
-		r->counts[INSERTED]++;
+		pai_patch_count(out, &r->counts[INSERTED], 1);
 	}
 	pai_patch_replace(out, p->tail, at);
 	return PAI_OK;

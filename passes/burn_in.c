@@ -101,7 +101,8 @@ static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_t
 	pai_patch_erase(out, n);
 	if (is_draw(u) && u->producer->graph == n->graph && pai_uses_count(r->uses, u) == 1)
 		pai_patch_erase(out, u->producer);
-	r->counts[FOLDED]++;
+	pai_patch_count(out, &r->counts[FOLDED], 1);
+	pai_patch_count(out, &r->counts[RANDOM], (n->op->traits & PAI_TRAIT_RANDOM) != 0);
 	return PAI_OK;
 }
 
@@ -141,7 +142,6 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			r->counts[COMPUTED] += r->round == 0;
 			continue;
 		}
-		r->counts[RANDOM] += (n->op->traits & PAI_TRAIT_RANDOM) != 0;
 		PAI_TRY(fold(r, out, n, in));
 	}
 	return PAI_OK;

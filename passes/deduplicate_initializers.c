@@ -82,15 +82,15 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		}
 		int why = verdict(v->init, keep_below);
 		if (why != MERGED) {
-			r->counts[why]++;
+			r->counts[why] += r->round == 0;
 			continue;
 		}
 		pai_patch_begin(out, NULL, "equal initialisers");
 		pai_patch_replace(out, v, table[i]);
 		pai_patch_erase_init(out, v);
-		r->counts[MERGED]++;
-		r->counts[BYTES] += v->init->nbytes;
-		r->counts[PARAMETERS] += is_parameter(v->init);
+		pai_patch_count(out, &r->counts[MERGED], 1);
+		pai_patch_count(out, &r->counts[BYTES], v->init->nbytes);
+		pai_patch_count(out, &r->counts[PARAMETERS], is_parameter(v->init));
 	}
 	return PAI_OK;
 }

@@ -139,7 +139,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			t.same_as[n->out[o]->id] = first->out[o];
 		}
 		pai_patch_erase(out, n);
-		r->counts[MERGED]++;
+		pai_patch_count(out, &r->counts[MERGED], 1);
 	}
 	return PAI_OK;
 }

@@ -46,7 +46,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		forget_node(n, readers);
 		pai_patch_begin(out, n, "dead node");
 		pai_patch_erase(out, n);
-		r->counts[NODES]++;
+		pai_patch_count(out, &r->counts[NODES], 1);
 	}
 	for (int i = 0; i < g->inits.n; i++) {
 		pai_value *v = g->inits.at[i];
@@ -54,7 +54,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			continue;
 		pai_patch_begin(out, NULL, "dead initialiser");
 		pai_patch_erase_init(out, v);
-		r->counts[INITS]++;
+		pai_patch_count(out, &r->counts[INITS], 1);
 	}
 	return PAI_OK;
 }

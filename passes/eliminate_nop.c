@@ -125,7 +125,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		pai_patch_begin(out, n, n->op_type);
 		pai_patch_replace(out, n->out[0], n->in[0]);
 		pai_patch_erase(out, n);
-		r->counts[REMOVED]++;
+		pai_patch_count(out, &r->counts[REMOVED], 1);
 	}
 	return PAI_OK;
 }

@@ -162,7 +162,7 @@ static pai_status propose(pai_pass_run *r, pai_patch *out, pai_node *bn, const l
 	pai_patch_replace(out, bn->out[0], n->out[0]);
 	pai_patch_erase(out, bn);
 	pai_patch_erase(out, old);
-	r->counts[FOLDED]++;
+	pai_patch_count(out, &r->counts[FOLDED], 1);
 	return PAI_OK;
 }
 

@@ -81,7 +81,7 @@ static void propose(pai_pass_run *r, pai_patch *out, pai_node *n, pai_tensor *co
 		pai_patch_replace(out, n->out[i], v);
 	}
 	pai_patch_erase(out, n);
-	r->counts[FOLDED]++;
+	pai_patch_count(out, &r->counts[FOLDED], 1);
 }
 
 /* A single output whose contents inference knows. */
@@ -186,7 +186,7 @@ static void fold_target(pai_pass_run *r, pai_patch *out, pai_node *n)
 	pai_tensor *t = pai_tensor_from_ints(n->graph->model->arena, shape->n_known, target);
 	pai_patch_begin(out, n, "target of Reshape");
 	pai_patch_rewire(out, n, 1, pai_patch_init(out, shape->name, t));
-	r->counts[RESHAPES]++;
+	pai_patch_count(out, &r->counts[RESHAPES], 1);
 }
 
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)

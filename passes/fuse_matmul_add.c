@@ -53,7 +53,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 			pai_patch_replace(out, add->out[0], y);
 			pai_patch_erase(out, add);
 			pai_patch_erase(out, mm);
-			r->counts[FUSED]++;
+			pai_patch_count(out, &r->counts[FUSED], 1);
 			break;
 		}
 	}

@@ -44,9 +44,14 @@ static void import_domains(pai_model *m, const pai_function *f)
 			pai_model_import(m, f->opsets[i].domain, f->opsets[i].version);
 }
 
+typedef struct job { /* one call of the pass */
+	pai_pass_run *r;
+	pai_patch *out;
+} job;
+
 static const pai_function *called(void *payload, const pai_node *n)
 {
-	pai_pass_run *r = payload;
+	pai_pass_run *r = ((job *)payload)->r;
 	if (n->op && !(pai_item_bool(r->item, options, "transforms") && pai_transform_of(n)))
 		return NULL;
 	pai_model *m = n->graph->model;
@@ -61,15 +66,16 @@ static const pai_function *called(void *payload, const pai_node *n)
 static void inlined(void *payload, const pai_node *call, const pai_function *f,
 		    pai_value *const *results)
 {
-	pai_pass_run *r = payload;
+	job *j = payload;
 	(void)results;
 	import_domains(call->graph->model, f);
-	r->counts[INLINED]++;
+	pai_patch_count(j->out, &j->r->counts[INLINED], 1);
 }
 
 static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 {
-	const pai_inliner how = {called, inlined, r};
+	job j = {r, out};
+	const pai_inliner how = {called, inlined, &j};
 	if ((uint64_t)r->round > r->ctx->limits.function_depth)
 		return pai_fail(r->ctx, PAI_E_limit, pai_at_nothing(),
 				"function_depth: functions call each other too deeply");

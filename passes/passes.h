@@ -30,9 +30,10 @@ typedef struct pai_pass_run { /* what run is given */
 	const pai_item *item; /* settings, checked against the options */
 	const struct pai_pass *pass;
 	const pai_uses *uses; /* when needed */
-	uint64_t *counts;     /* by the pass's stats enum; bump them: r->counts[FOLDED]++ */
-	int round;            /* 0, 1, ... : how often run was called on this graph before */
-	void *state;          /* the pass's own, from begin */
+	uint64_t *counts; /* by the pass's stats enum: of rewrites by pai_patch_count, of reasons
+			   * against them directly */
+	int round;        /* 0, 1, ... : how often run was called on this graph before */
+	void *state;      /* the pass's own, from begin */
 } pai_pass_run;
 
 typedef struct pai_pass { /* a row of passes.def: PASS(name) -> pai_pass_<name>, passes/<name>.c */

@@ -41,7 +41,7 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 		    pai_node_is(u->producer, "RandomUniformLike") &&
 		    pai_uses_count(r->uses, u) == 1)
 			pai_patch_erase(out, u->producer);
-		r->counts[REMOVED]++;
+		pai_patch_count(out, &r->counts[REMOVED], 1);
 	}
 	return PAI_OK;
 }

@@ -270,7 +270,7 @@ PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *
 typedef struct pai_inliner { /* which calls go */
 	/* The function a node calls; NULL: it is no call, or stays. */
 	const pai_function *(*called)(void *payload, const pai_node *n);
-	/* What replaces the outputs of a call, see pai_inline_call. */
+	/* What replaces the outputs of a call, see pai_inline_call; its rewrite is still open. */
 	void (*done)(void *payload, const pai_node *call, const pai_function *f,
 		     pai_value *const *results);
 	void *payload;

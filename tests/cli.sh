@@ -87,9 +87,31 @@ holds 'nothing was written' absent long.opt.onnxtxt
 holds 'nothing was written' absent large.opt.onnxtxt
 expect 0 'wrote' "$bin" long.onnxtxt --check=0
 
+# counters are of what was done
+cat >three.onnxtxt <<'END'
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[2] x) => (float[2] y) {
+   a = Identity (x)
+   b = Identity (a)
+   c = Identity (b)
+   d = Abs (x)
+   y = Neg (c)
+}
+END
+counted() { # pattern, options...
+	pattern=$1
+	shift
+	"$bin" three.onnxtxt -o three.onnx --stats "$@" | grep -q "$pattern"
+}
+holds 'one of three was removed' counted 'removed  *1$' --passes=eliminate-nop --stop-after=1
+holds 'two of three were removed' counted 'removed  *2$' --passes=eliminate-nop --stop-after=2
+holds 'all were removed' counted 'removed  *3$' --passes=eliminate-nop
+holds 'one of four dead nodes went' counted 'nodes  *1$' --passes=eliminate-nop,eliminate-dead --stop-after=4
+
 # what a file says against itself
 contradicts() { # text of graph and body
 	printf '<ir_version: 8, opset_import: ["" : 17]>\n%s\n' "$1" >contradicts.onnxtxt
+	rm -f contradicts.opt.onnxtxt
 	expect 3 "$2" "$bin" contradicts.onnxtxt
 	expect 3 "$2" "$bin" run contradicts.onnxtxt
 	holds 'nothing was written' absent contradicts.opt.onnxtxt
