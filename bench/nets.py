@@ -1,5 +1,6 @@
-"""The networks that are timed, written with onnx.helper: random weights from a fixed seed, free batch N."""
+"""The networks that are timed: two written with onnx.helper, and the demo's two from examples/. Random weights from a fixed seed, free batch N."""
 import os
+import subprocess
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
@@ -44,12 +45,26 @@ def lenet():
 
 
 NETS = {"mlp": mlp, "lenet": lenet}
+DEMO = {"demo-mlp": "mlp", "demo-cnn": "cnn"}    # files in examples/, for inference only
 
 
 def export(name, folder):
     path = os.path.join(folder, f"{name}.onnx")
     if not os.path.exists(path):
         save(NETS[name](), path)
+    return path
+
+
+def export_demo(name, folder, pai):
+    """The text model as a binary one; what it leaves to the trainer is drawn here."""
+    from onnx import load
+    path = os.path.join(folder, f"{name}.onnx")
+    text = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "examples", f"{DEMO[name]}.onnxtxt")
+    subprocess.run([pai, "convert", text, "-o", path], check=True, capture_output=True)
+    model = load(path)
+    for k, v in _weights(3, **{i.name: tuple(i.dims) for i in model.graph.initializer}).items():
+        next(i for i in model.graph.initializer if i.name == k).CopyFrom(numpy_helper.from_array(v, k))
+    save(model, path)
     return path
 
 

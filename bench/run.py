@@ -9,15 +9,22 @@ import argparse, json, os, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from nets import NETS, export, torch_net
+from nets import DEMO, NETS, export, export_demo, torch_net
 
-SHAPE = {"mlp": (784,), "lenet": (1, 28, 28)}
+SHAPE = {"mlp": (784,), "lenet": (1, 28, 28), "demo-mlp": (1, 28, 28), "demo-cnn": (1, 28, 28)}
+# Convolutions (IC IH OC K PAD FIRST) and dense layers (inputs, outputs, first)
+LAYERS = {
+    "mlp": ([], [(784, 256, True), (256, 10, False)]),
+    "lenet": (["1 28 16 5 2 1", "16 14 32 5 2 0"], [(1568, 128, False), (128, 10, False)]),
+    "demo-mlp": ([], [(784, 256, True), (256, 10, False)]),
+    "demo-cnn": (["1 28 16 3 1 1", "16 14 32 3 1 0"], [(1568, 64, False), (64, 10, False)]),
+}
 
 
 def prim_shapes(net, n, train):
     """Lines for prims.c: every convolution and product of a step."""
-    dense = [(784, 256, True), (256, 10, False)] if net == "mlp" else [(1568, 128, False), (128, 10, False)]
-    lines = [] if net == "mlp" else [f"conv {n} 1 28 16 5 2 1", f"conv {n} 16 14 32 5 2 0"]
+    convs, dense = LAYERS[net]
+    lines = [f"conv {n} {c}" for c in convs]
     for i, o, first in dense:
         lines.append(f"gemm {n} {o} {i}")
         if train:
@@ -77,7 +84,7 @@ def ort_step(model, n, threads):
     o = ort.SessionOptions(); o.intra_op_num_threads = threads; o.inter_op_num_threads = 1
     s = ort.InferenceSession(model, o, providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).standard_normal((n, *SHAPE[os.path.basename(model)[:-5]])).astype("f4")
-    b = s.io_binding(); b.bind_cpu_input("x", x); b.bind_output("y", "cpu")
+    b = s.io_binding(); b.bind_cpu_input("x", x); b.bind_output(s.get_outputs()[0].name, "cpu")
     return lambda: s.run_with_iobinding(b)
 
 
@@ -100,16 +107,17 @@ def run(a, threads):
         binary = os.path.join(folder, "prims")
         flags = a.cflags.split() if a.cflags else []
         subprocess.run(["gcc", "-O2", "-std=gnu17", "-fopenmp", "-Wno-stringop-overread", "-o", binary, os.path.join(HERE, "prims.c"), *flags, "-ldnnl"], check=True)
-        for net in NETS:
-            model = export(net, folder)
-            for opt in (["sgdm", "adam"] if "train" in a.part else []) + ([""] if "infer" in a.part else []):
+        for net in [*NETS, *DEMO]:
+            model = export(net, folder) if net in NETS else export_demo(net, folder, a.pai)
+            whats = (["sgdm", "adam"] if "train" in a.part and net in NETS else []) + ([""] if "infer" in a.part else [])
+            for opt in whats:
                 for n in map(int, a.batch.split(",")):
                     b = cell(a, binary, model, net, n, threads, opt, a.rounds)
                     peer = min(v for k, v in b.items() if k not in ("pai-opt", "prims"))
                     row = {"net": net, "what": opt or "infer", "batch": n, "threads": threads, **{k: round(v, 4) for k, v in b.items()},
                            "over_prims": round(b["pai-opt"] / b["prims"], 2), "peer_over_pai": round(peer / b["pai-opt"], 2)}
                     rows.append(row)
-                    print(f"{net:6} {row['what']:6} b{n:<4} {threads} thr  pai-opt {b['pai-opt']:9.4f} ms  prims {b['prims']:9.4f} ({row['over_prims']:.2f}x)  "
+                    print(f"{net:8} {row['what']:6} b{n:<4} {threads} thr  pai-opt {b['pai-opt']:9.4f} ms  prims {b['prims']:9.4f} ({row['over_prims']:.2f}x)  "
                           f"best peer {peer:9.4f} ({row['peer_over_pai']:.2f}x of ours)", flush=True)
     return rows
 
