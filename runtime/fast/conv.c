@@ -202,26 +202,32 @@ static plane plane_of(const pai_dnn_conv *d)
 static void gather(const pai_dnn_conv *d, const float *x, int64_t lo, int64_t hi, float *to)
 {
 	const plane g = plane_of(d);
-	int64_t c = d->in_channels, line = g.kw * c;
-	for (int64_t at = lo; at < hi; at++)
+	int64_t c = d->in_channels, line = g.kw * c, down = lo / g.ow, along = lo % g.ow;
+	for (int64_t at = lo; at < hi; at++) {
+		int64_t s = along * g.stride_w - g.pad_w;
+		bool whole = g.dilation_w == 1 && s >= 0 && s + g.kw <= g.w;
 		for (int64_t i = 0; i < g.kh; i++, to += line) {
-			int64_t r = at / g.ow * g.stride_h + i * g.dilation_h - g.pad_h;
-			int64_t s = at % g.ow * g.stride_w - g.pad_w;
-			const float *row = x + (r * g.w + s) * c;
-			if (r < 0 || r >= g.h) {
-				memset(to, 0, sizeof *to * (size_t)line);
-			} else if (g.dilation_w == 1 && s >= 0 && s + g.kw <= g.w) {
+			int64_t r = down * g.stride_h + i * g.dilation_h - g.pad_h;
+			bool in = r >= 0 && r < g.h;
+			const float *row = in ? x + (r * g.w + s) * c : NULL;
+			if (in && whole) {
 				for (int64_t e = 0; e < line; e++)
 					to[e] = row[e];
-			} else {
-				for (int64_t j = 0; j < g.kw; j++, s += g.dilation_w)
-					for (int64_t e = 0; e < c; e++)
-						to[j * c + e] =
-							s >= 0 && s < g.w
+				continue;
+			}
+			for (int64_t j = 0; j < g.kw; j++) {
+				int64_t q = s + j * g.dilation_w;
+				for (int64_t e = 0; e < c; e++)
+					to[j * c + e] = in && q >= 0 && q < g.w
 								? row[j * g.dilation_w * c + e]
 								: 0;
 			}
 		}
+		if (++along == g.ow) {
+			along = 0;
+			down++;
+		}
+	}
 }
 
 /* The adjoint: adds windows back into an image. */
