@@ -116,7 +116,8 @@ static pai_status prepare(job *j, const pai_model *m, subject *s)
 	PAI_TRY(pai_random_inputs(j->c->ctx, j->c->arena, m, j->c->ctx->seed, &s->in));
 	s->out = PAI_NEWS(j->c->arena, const pai_tensor *, m->graph->outputs.n + 1);
 	if (!j->train) {
-		pai_plan_options o = {.profile = j->profile,
+		pai_plan_options o = {.often = true,
+				      .profile = j->profile,
 				      .backend = j->session.backend,
 				      .threads = j->session.threads};
 		return pai_plan_new(j->c->ctx, m->graph, n, s->in, &o, &s->plan);

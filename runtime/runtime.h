@@ -153,6 +153,7 @@ typedef struct pai_plan_options {
 	pai_backend backend;
 	int threads;    /* 0: chosen from the work of the plan, at most ctx->threads */
 	bool no_onednn; /* own kernels only: starting an engine costs some 20 ms */
+	bool often;     /* many runs are to come: an engine is worth it for less work */
 	bool profile;   /* time every step */
 	double work;    /* choose threads and implementations as for a plan of so many
 			 * multiply-adds, so that two plans choose alike; 0: the plan's own */

@@ -239,6 +239,7 @@ static void set_options(pai_session *s, half *h, const bindings *b, const pai_up
 	h->options = (pai_plan_options){
 		.backend = s->options.backend,
 		.threads = s->options.threads,
+		.often = true,
 		.profile = s->options.profile,
 		.n_bound = b->n,
 		.bound = b->values,

@@ -10,7 +10,10 @@
 #include "runtime/onednn.h"
 #include <string.h>
 
-enum { ENOUGH_WORK = 2000000 }; /* multiply-adds in a plan for which oneDNN is started */
+enum { /* multiply-adds in a plan for which oneDNN is started */
+       ENOUGH_WORK = 2000000,
+       OFTEN_WORK = 500000, /* ... where it will run often */
+};
 
 /* Axes of size 1 on all sides are no axes: implementations take windows along the last axis at a
  * time, which must not be such a one. */
@@ -488,7 +491,8 @@ static bool own_can(const pai_dnn_conv *d)
 static pai_status choose(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **op)
 {
 	*op = NULL;
-	if (p->options.no_onednn || (p->work < ENOUGH_WORK && own_can(d)))
+	if (p->options.no_onednn ||
+	    (p->work < (p->options.often ? OFTEN_WORK : ENOUGH_WORK) && own_can(d)))
 		return PAI_OK;
 	PAI_TRY(pai_dnn_conv_new(p, d, op));
 	/* Its fallback writes out the windows of whole images. */

@@ -587,6 +587,35 @@ static void test_fusions(void **unused)
 	}
 }
 
+/* A small convolution: own code in a plan for a run or two, oneDNN where it runs
+ * often. */
+static void test_often(void **unused)
+{
+	(void)unused;
+	for (int often = 0; often < 2; often++) {
+		pai_ctx *ctx = pai_ctx_new(NULL);
+		pai_model *m = parse(ctx, "<ir_version: 8, opset_import: [\"\" : 17]> g "
+					  "(float[1,16,14,14] x,"
+					  " float[32,16,3,3] w) => (float[N,M,P,Q] y) {"
+					  " y = Conv<pads=[1,1,1,1]>(x, w) }");
+		pai_value *w = pai_graph_value(m->graph, "w");
+		w->init = pai_tensor_new(m->arena, PAI_FLOAT, 4, (int64_t[]){32, 16, 3, 3});
+		const pai_tensor *x =
+			pai_tensor_new(m->arena, PAI_FLOAT, 4, (int64_t[]){1, 16, 14, 14});
+		pai_plan_options o = {.often = often};
+		pai_plan *p;
+		bool own = false;
+		OK(pai_plan_new(ctx, m->graph, 1, &x, &o, &p));
+		for (int i = 0; i < pai_plan_steps(p); i++)
+			own |= !strcmp(pai_plan_step(p, i).name, "Conv") &&
+			       !strncmp(pai_plan_step(p, i).impl, "own", 3);
+		assert_int_equal(own, !often);
+		pai_plan_free(p);
+		pai_model_free(m);
+		pai_ctx_free(ctx);
+	}
+}
+
 static void test_equal_bits(void **unused)
 {
 	(void)unused;
@@ -664,7 +693,8 @@ static void test_bad_inputs(void **unused)
 	pai_ctx_free(ctx);
 }
 
-/* Memory of the caller's is written in place; a value bound twice goes to both addresses. */
+/* Memory of the caller's is written in place; a value bound twice goes to both
+ * addresses. */
 static void test_bound_values(void **unused)
 {
 	(void)unused;
@@ -674,7 +704,8 @@ static void test_bound_values(void **unused)
 			parse(ctx, "<ir_version: 8, opset_import: [\"\" : 13]> g (float[3] x,"
 				   " float[3] w) => (float[3] y) {"
 				   " a = Add(x, w) c = Constant<value = bool {1}>()"
-				   " b = If(c) <then_branch = t () => (float[3] p) { p = Neg(a) },"
+				   " b = If(c) <then_branch = t () => (float[3] p) { p = "
+				   "Neg(a) },"
 				   " else_branch = e () => (float[3] q) { q = Relu(a) }>"
 				   " y = Add(a, b) }");
 		pai_value *w = pai_graph_value(m->graph, "w"), *a = pai_graph_value(m->graph, "a");
@@ -737,6 +768,7 @@ int main(void)
 		cmocka_unit_test(test_no_reference_on_hot_path),
 		cmocka_unit_test(test_no_reference_in_residual),
 		cmocka_unit_test(test_fusions),
+		cmocka_unit_test(test_often),
 		cmocka_unit_test(test_equal_bits),
 		cmocka_unit_test(test_threads_do_not_matter),
 		cmocka_unit_test(test_bad_inputs),
