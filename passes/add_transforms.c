@@ -419,6 +419,8 @@ static pai_status write_lock(pai_pass_run *r, const char *path)
 	char *text = cJSON_Print(root);
 	cJSON_Delete(root);
 	pai_writer *w;
+	if (!text)
+		return pai_fail(r->ctx, PAI_E_memory, pai_at_file(path), "no memory for its text");
 	pai_status status = pai_writer_open(r->ctx, path, &w);
 	if (status == PAI_OK) {
 		pai_writer_printf(w, "%s\n", text);

@@ -5,6 +5,7 @@
  * "n_bits": 4}}. Both become the same list of settings, checked by one table.
  */
 #include "passes/rules.h"
+#include <errno.h>
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
@@ -128,9 +129,10 @@ static pai_status bad_value(reader *rd, const char *label, const char *key, cons
 static bool read_int(const char *s, int64_t *out)
 {
 	char *end;
+	errno = 0;
 	*out = strtoll(s, &end, 10);
 	if (end != s && !*end)
-		return true;
+		return errno == 0;
 	*out = strcmp(s, "true") == 0;
 	return *out || strcmp(s, "false") == 0;
 }

@@ -83,17 +83,21 @@ static pai_value *index_loss(emitter *e)
 	return n->out[0];
 }
 
-/* 1 where the label counts, 0 where it is ignore_index; *label becomes a class in any case. */
-static pai_value *counting(emitter *e, pai_value **label)
+/* Where the label is ignore_index; *label becomes a class in any case. */
+static pai_value *ignored(emitter *e, pai_value **label)
 {
-	pai_tensor *ignored = pai_tensor_from_ints(e->arena, 1, &e->ignore_index);
+	pai_tensor *index = pai_tensor_from_ints(e->arena, 1, &e->ignore_index);
 	pai_value *skip = PAI_OP2(e->p, "Equal", "ignored", *label,
-				  pai_patch_init(e->p, "ignore_index", ignored));
+				  pai_patch_init(e->p, "ignore_index", index));
 	pai_tensor *none = pai_tensor_from_ints(e->arena, 1, (int64_t[]){0});
 	*label = PAI_OP3(e->p, "Where", "class", skip, pai_patch_init(e->p, "zero", none), *label);
-	pai_value *counts = PAI_OP1(e->p, "Cast", "counts", PAI_OP1(e->p, "Not", "not", skip));
-	pai_patch_set_int(e->p, counts->producer, "to", PAI_FLOAT);
-	return counts;
+	return skip;
+}
+
+/* v, 0 where it is skipped: chosen, not multiplied, as v may be infinite there. */
+static pai_value *counted(emitter *e, pai_value *skip, pai_value *v)
+{
+	return skip ? PAI_OP3(e->p, "Where", "counted", skip, constant(e, 0), v) : v;
 }
 
 /* Mean or sum over what counts of -mean_c w[c] lp[c]. */
@@ -105,18 +109,13 @@ static pai_value *uniform_loss(emitter *e)
 		return reduce_all(e, e->mean, v);
 	pai_value *label = PAI_OP1(e->p, "Cast", "label", e->target);
 	pai_patch_set_int(e->p, label->producer, "to", PAI_INT64);
-	pai_value *counts = e->ignores ? counting(e, &label) : NULL;
-	pai_value *sum =
-		reduce_all(e, false, counts ? PAI_OP2(e->p, "Mul", "counted", v, counts) : v);
+	pai_value *skip = e->ignores ? ignored(e, &label) : NULL;
+	pai_value *sum = reduce_all(e, false, counted(e, skip, v));
 	if (!e->mean)
 		return sum;
-	pai_value *share = counts; /* w[t] of what counts */
-	if (e->weights) {
-		share = PAI_OP2(e->p, "Gather", "weight", e->weights, label);
-		if (counts)
-			share = PAI_OP2(e->p, "Mul", "share", share, counts);
-	}
-	return PAI_OP2(e->p, "Div", "mean", sum, reduce_all(e, false, share));
+	pai_value *share =
+		e->weights ? PAI_OP2(e->p, "Gather", "weight", e->weights, label) : constant(e, 1);
+	return PAI_OP2(e->p, "Div", "mean", sum, reduce_all(e, false, counted(e, skip, share)));
 }
 
 static pai_value *probability_loss(emitter *e)

@@ -15,9 +15,10 @@ enum {
 };
 
 /* decays: the weights themselves come in. */
-static inline __attribute__((always_inline)) void
-step(size_t n, float scale, const float *restrict g, float *restrict p, float *restrict m,
-     float *restrict v, pai_factors f, bool decays)
+static inline __attribute__((always_inline)) void step(size_t n, float scale,
+						       const float *restrict g, float *restrict p,
+						       float *restrict m, float *restrict v,
+						       pai_factors f, bool decays)
 {
 	for (size_t i = 0; i < n; i++) {
 		float d = scale * g[i];

@@ -22,12 +22,12 @@ enum { PAI_ADAM_BETA1, PAI_ADAM_BETA2, PAI_ADAM_EPS, PAI_ADAM_DECAY }; /* option
 			{.name = "beta1",                              \
 			 .type = PAI_OPT_FLOAT,                        \
 			 .def = "0.9",                                 \
-			 .max = 1,                                     \
+			 .max = 1 - 1e-9, /* at 1 nothing is learnt */ \
 			 .help = "memory of the mean"},                \
 			{.name = "beta2",                              \
 			 .type = PAI_OPT_FLOAT,                        \
 			 .def = "0.999",                               \
-			 .max = 1,                                     \
+			 .max = 1 - 1e-9,                              \
 			 .help = "memory of the variance"},            \
 			{.name = "eps",                                \
 			 .type = PAI_OPT_FLOAT,                        \
