@@ -118,8 +118,8 @@ pai_model *pai_model_clone(const pai_model *from)
 	pai_model *m = pai_arena_dup(a, from, sizeof *m);
 	m->arena = a;
 	m->taken = pai_map_new(a);
-	m->called = NULL;
-	m->n_called = 0;
+	m->called = pai_map_new(a);
+	m->hints = NULL; /* its names are its own */
 	m->functions.at = NULL;
 	m->functions.n = m->functions.cap = 0;
 	m->props = props_copy(a, from->props);
@@ -128,7 +128,7 @@ pai_model *pai_model_clone(const pai_model *from)
 		pai_function *f = pai_arena_dup(a, from->functions.at[i], sizeof *f);
 		f->graph = graph_copy(m, f->graph, NULL, NULL);
 		function_of_all(f->graph, f);
-		PAI_PUSH(a, m->functions, f);
+		pai_model_add_function(m, f);
 	}
 	m->graph = graph_copy(m, from->graph, NULL, NULL);
 	return m;

@@ -489,9 +489,7 @@ struct pai_model {
 	int next_node_id;
 	pai_map *taken;  /* names in use in any graph of the model */
 	pai_map *hints;  /* int64_t by hint: number of the last name made from it; NULL: none yet */
-	pai_map *called; /* functions by name: the first n_called of them, the last of which is */
-	pai_function *last_called;
-	int n_called;
+	pai_map *called; /* functions by name */
 	pai_file source; /* the mapped file; data NULL: none */
 	bool text;       /* was read from the text form */
 	const void *origin;
@@ -504,6 +502,9 @@ PAI_API void pai_model_free(pai_model *m); /* NULL is fine */
 PAI_API int64_t pai_graph_opset(const pai_graph *g, const char *domain);
 /* Adds or raises an import of the model. */
 PAI_API void pai_model_import(pai_model *m, const char *domain, int64_t version);
+/* The list of functions is changed by these alone, so that a look-up needs to change nothing. */
+PAI_API void pai_model_add_function(pai_model *m, pai_function *f);
+PAI_API void pai_model_keep_functions(pai_model *m, int n, pai_function *const *kept);
 PAI_API pai_function *pai_model_function(const pai_model *m, const char *domain, const char *name,
 					 const char *overload); /* NULL: none */
 

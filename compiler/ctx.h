@@ -11,9 +11,15 @@ struct pai_ctx_private {
 	pai_arena *arena;
 	PAI_VEC(pai_diag *) diags;
 	struct pai_dims *dims;
-	pai_map *defaults; /* graph.c: defaults of attributes, by their text in the tables */
+	pai_map *defaults; /* graph.c: defaults of attributes, by their text in the tables, */
+	bool *known;       /* ... of the operators, by id, that a model so far has */
+	size_t n_known;
 	struct pai_mapping *mappings; /* io.c: the files that are mapped now */
 };
+
+/* graph.c: reads the defaults of the operator's attributes, so that later look-ups only read. NULL
+ * is fine. */
+void pai_ctx_know_op(pai_ctx *ctx, const pai_op *op);
 
 extern const pai_io pai_io_posix; /* io.c */
 /* open_beneath where the kernel has no openat2: follows no links at all. */

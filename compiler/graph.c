@@ -16,6 +16,7 @@ pai_model *pai_model_new(pai_ctx *ctx, const char *graph_name, int64_t opset)
 	m->arena = a;
 	m->ir_version = 8;
 	m->taken = pai_map_new(a);
+	m->called = pai_map_new(a);
 	m->producer_name = m->producer_version = m->domain = m->doc = "";
 	m->graph = pai_graph_new(m, NULL, NULL, graph_name);
 	if (opset)
@@ -69,34 +70,39 @@ static const char *function_key(pai_arena *a, const char *domain, const char *na
 		       : pai_arena_printf(a, "%s\1%s\1%s", name, domain, overload);
 }
 
-/* Brings the table up to date with the list, which readers and patches append to; where functions
- * were taken out of the list, the table is made anew. */
-static void register_functions(pai_model *m)
+static void enter(pai_model *m, pai_function *f)
 {
-	int n = m->functions.n;
-	if (n == m->n_called && (!n || m->functions.at[n - 1] == m->last_called))
-		return;
-	if (m->n_called > n || !m->n_called || m->functions.at[m->n_called - 1] != m->last_called) {
-		m->called = pai_map_new(m->arena);
-		m->n_called = 0;
+	pai_map_put(m->called, function_key(m->arena, f->domain, f->name, f->overload, NULL, 0), f);
+}
+
+void pai_model_add_function(pai_model *m, pai_function *f)
+{
+	PAI_PUSH(m->arena, m->functions, f);
+	enter(m, f);
+}
+
+void pai_model_keep_functions(pai_model *m, int n, pai_function *const *kept)
+{
+	m->called = pai_map_new(m->arena);
+	for (int i = 0; i < n; i++) {
+		m->functions.at[i] = kept[i];
+		enter(m, kept[i]);
 	}
-	for (; m->n_called < n; m->n_called++) {
-		pai_function *f = m->functions.at[m->n_called];
-		const char *key = function_key(m->arena, f->domain, f->name, f->overload, NULL, 0);
-		pai_map_put(m->called, key, f);
-		m->last_called = f;
-	}
+	m->functions.n = n;
 }
 
 pai_function *pai_model_function(const pai_model *m, const char *domain, const char *name,
 				 const char *overload)
 {
-	char buffer[512];
-	register_functions((pai_model *)m);
-	if (!m->n_called)
+	if (!m->functions.n)
 		return NULL;
+	char buffer[512];
+	pai_arena *a = NULL; /* for a longer name: a look-up changes nothing of the model */
+	if (strlen(domain) + strlen(name) + strlen(overload) + 3 > sizeof buffer)
+		a = pai_arena_new(m->ctx);
 	pai_function *f = pai_map_get(
-		m->called, function_key(m->arena, domain, name, overload, buffer, sizeof buffer));
+		m->called, function_key(a, domain, name, overload, buffer, sizeof buffer));
+	pai_arena_free(a);
 	bool right = f && strcmp(f->name, name) == 0 && strcmp(f->overload, overload) == 0 &&
 		     strcmp(pai_domain_plain(f->domain), pai_domain_plain(domain)) == 0;
 	return right ? f : NULL;
@@ -186,6 +192,7 @@ pai_node *pai_graph_add_node(pai_graph *g, const char *domain, const char *op_ty
 	n->in = PAI_NEWS(a, pai_value *, n_in);
 	n->out = PAI_NEWS(a, pai_value *, n_out);
 	n->op = pai_node_row(n);
+	pai_ctx_know_op(g->model->ctx, n->op);
 	PAI_PUSH(a, g->nodes, n);
 	return n;
 }
@@ -256,22 +263,48 @@ static const default_value *read_default(pai_arena *a, const char *text)
 	return d;
 }
 
-/* Default of the row, or NULL where there is none. The context keeps what was read: there are only
- * so many different ones in the tables. */
+static bool has_default(const pai_op_attr *row)
+{
+	return row->def && strcmp(row->def, "!") != 0;
+}
+
+/* The context keeps what was read: there are only so many different ones in the tables. */
+void pai_ctx_know_op(pai_ctx *ctx, const pai_op *op)
+{
+	struct pai_ctx_private *own = ctx->own;
+	if (!op)
+		return;
+	if (!own->defaults)
+		own->defaults = pai_map_new(own->arena);
+	const size_t id = (size_t)pai_op_id(op);
+	if (id >= own->n_known) {
+		const size_t n = 2 * id + 64;
+		bool *known = PAI_NEWS(own->arena, bool, n);
+		pai_copy(known, own->known, own->n_known);
+		own->known = known;
+		own->n_known = n;
+	}
+	if (own->known[id])
+		return;
+	own->known[id] = true;
+	for (const pai_op_attr *row = op->attrs; row->name; row++)
+		if (has_default(row) && !pai_map_get(own->defaults, row->def))
+			pai_map_put(own->defaults, row->def,
+				    (void *)read_default(own->arena, row->def));
+}
+
+/* Default of the row, or NULL where there is none. */
 static const default_value *default_of(const pai_node *n, const char *name)
 {
 	const pai_op_attr *row = n->op ? pai_op_attr_find(n->op, name) : NULL;
-	if (!row || !row->def || strcmp(row->def, "!") == 0)
+	if (!row || !has_default(row))
 		return NULL;
-	struct pai_ctx_private *own = n->graph->model->ctx->own;
-	if (!own->defaults)
-		own->defaults = pai_map_new(own->arena);
-	const default_value *d = pai_map_get(own->defaults, row->def);
-	if (!d) {
-		d = read_default(own->arena, row->def);
-		pai_map_put(own->defaults, row->def, (void *)d);
-	}
-	return d;
+	const struct pai_ctx_private *own = n->graph->model->ctx->own;
+	const default_value *d = own->defaults ? pai_map_get(own->defaults, row->def) : NULL;
+	if (d)
+		return d;
+	pai_ctx_know_op(n->graph->model->ctx, n->op); /* a node that nobody resolved */
+	return pai_map_get(own->defaults, row->def);
 }
 
 int64_t pai_node_int(const pai_node *n, const char *name, int64_t otherwise)

@@ -6,6 +6,7 @@
  * What a node may look like is the verifier's business. Recursion is as deep as graphs nest, which
  * the scan of the bytes has limited.
  */
+#include "compiler/ctx.h"
 #include "compiler/patch.h"
 #include "compiler/wire.h"
 #include <inttypes.h>
@@ -287,6 +288,7 @@ static pai_status import_node(importer *im, pai_graph *g, const Onnx__NodeProto 
 	n->name = text(p->name);
 	n->overload = overload;
 	n->op = pai_node_row(n);
+	pai_ctx_know_op(im->ctx, n->op);
 	n->props = props_of(im, p->n_metadata_props, p->metadata_props);
 	for (int i = 0; i < n->n_in; i++)
 		n->in[i] = read_name(im, g, p->input[i], (forward){NULL, n, i}, unmade);
@@ -443,7 +445,7 @@ static pai_status declare_function(importer *im, const Onnx__FunctionProto *p, s
 	f->props = props_of(im, p->n_metadata_props, p->metadata_props);
 	f->graph = pai_graph_new(im->m, NULL, NULL, f->name);
 	f->graph->function = f;
-	PAI_PUSH(im->arena, im->m->functions, f);
+	pai_model_add_function(im->m, f);
 	return PAI_OK;
 }
 

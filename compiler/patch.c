@@ -5,6 +5,7 @@
  * groups replaced, refuses a group whole if it does not fit, and at the end restores topological
  * order while keeping the old order wherever it can (patch_order.c).
  */
+#include "compiler/ctx.h"
 #include "compiler/patch.h"
 #include <string.h>
 
@@ -61,6 +62,7 @@ pai_node *pai_patch_node(pai_patch *p, const char *domain, const char *op_type, 
 		n->op = pai_op_find(n->domain, op_type, pai_graph_opset(p->graph, n->domain));
 	if (!n->op)
 		n->op = pai_op_latest(n->domain, op_type);
+	pai_ctx_know_op(p->graph->model->ctx, n->op);
 	n->n_in = n_in;
 	n->n_out = n_out;
 	n->in = PAI_NEWS(a, pai_value *, n_in);

@@ -616,7 +616,7 @@ static void apply_edit(apply *a, const pai_edit *e)
 	case PAI_EDIT_FUNCTION:
 		if (!pai_model_function(m, e->function->domain, e->function->name,
 					e->function->overload))
-			PAI_PUSH(m->arena, m->functions, e->function);
+			pai_model_add_function(m, e->function);
 		break;
 	case PAI_EDIT_COUNT:
 		*e->counter += e->by;

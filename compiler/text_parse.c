@@ -5,6 +5,7 @@
  * value of this graph that comes later (the verifier tells when it never comes). Outputs are looked
  * up when the graph is complete, since they may be values of a graph around.
  */
+#include "compiler/ctx.h"
 #include "compiler/text.h"
 #include "compiler/wire.h"
 #include <string.h>
@@ -699,8 +700,10 @@ static pai_status function(parser *p, pai_function **out)
 static pai_status resolve(void *payload, pai_graph *g)
 {
 	(void)payload;
-	for (int i = 0; i < g->nodes.n; i++)
+	for (int i = 0; i < g->nodes.n; i++) {
 		g->nodes.at[i]->op = pai_node_row(g->nodes.at[i]);
+		pai_ctx_know_op(g->model->ctx, g->nodes.at[i]->op);
+	}
 	return PAI_OK;
 }
 
@@ -715,7 +718,7 @@ static pai_status model(parser *p)
 		PAI_TRY(function(p, &f));
 		if (pai_model_function(m, f->domain, f->name, f->overload))
 			return twice(p, f->name);
-		PAI_PUSH(p->t.arena, m->functions, f);
+		pai_model_add_function(m, f);
 	}
 	PAI_TRY(text_read_notes(&p->t, m, NULL, NULL));
 	PAI_TRY(pai_graph_walk(m->graph, resolve, m));

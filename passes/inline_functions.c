@@ -82,30 +82,29 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 	return pai_inline_graph(out, r->scratch, g, &how);
 }
 
-typedef struct callers { /* of one function */
-	const pai_function *f;
-	bool called;
-} callers;
+typedef struct reach { /* functions that are called from somewhere in the model */
+	pai_arena *arena;
+	pai_map *seen; /* by address as text */
+	PAI_VEC(pai_function *) list;
+} reach;
 
-static pai_status look_for_call(void *payload, pai_graph *g)
+static const char *address(pai_arena *a, const pai_function *f)
 {
-	callers *c = payload;
-	for (int i = 0; i < g->nodes.n; i++) {
-		const pai_node *n = g->nodes.at[i];
-		if (pai_model_function(g->model, n->domain, n->op_type, n->overload) == c->f)
-			c->called = true;
-	}
-	return PAI_OK;
+	return pai_arena_printf(a, "%p", (const void *)f);
 }
 
-static bool is_called(pai_model *m, const pai_function *f)
+static pai_status follow_calls(void *payload, pai_graph *g)
 {
-	callers c = {.f = f};
-	(void)pai_graph_walk(m->graph, look_for_call, &c);
-	for (int i = 0; i < m->functions.n && !c.called; i++)
-		if (m->functions.at[i] != f)
-			(void)pai_graph_walk(m->functions.at[i]->graph, look_for_call, &c);
-	return c.called;
+	reach *r = payload;
+	for (int i = 0; i < g->nodes.n; i++) {
+		const pai_node *n = g->nodes.at[i];
+		pai_function *f = pai_model_function(g->model, n->domain, n->op_type, n->overload);
+		if (!f || pai_map_get(r->seen, address(r->arena, f)))
+			continue;
+		pai_map_put(r->seen, address(r->arena, f), f);
+		PAI_PUSH(r->arena, r->list, f);
+	}
+	return PAI_OK;
 }
 
 static pai_status look_for_domain(void *payload, pai_graph *g)
@@ -158,14 +157,18 @@ static void drop_imports(pai_model *m, const imports *before)
 
 static void drop_functions(pai_model *m)
 {
-	for (int before = -1; before != m->functions.n;) { /* callers go first */
-		before = m->functions.n;
-		int kept = 0;
-		for (int i = 0; i < before; i++)
-			if (is_called(m, m->functions.at[i]))
-				m->functions.at[kept++] = m->functions.at[i];
-		m->functions.n = kept;
-	}
+	pai_arena *a = pai_arena_new(m->ctx);
+	reach r = {.arena = a, .seen = pai_map_new(a)};
+	(void)pai_graph_walk(m->graph, follow_calls, &r);
+	for (int i = 0; i < r.list.n; i++) /* which grows */
+		(void)pai_graph_walk(r.list.at[i]->graph, follow_calls, &r);
+	pai_function **kept = PAI_NEWS(a, pai_function *, m->functions.n + 1);
+	int n = 0;
+	for (int i = 0; i < m->functions.n; i++)
+		if (pai_map_get(r.seen, address(a, m->functions.at[i])))
+			kept[n++] = m->functions.at[i];
+	pai_model_keep_functions(m, n, kept);
+	pai_arena_free(a);
 }
 
 static pai_status end(pai_pass_run *r, pai_model *m)

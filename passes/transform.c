@@ -72,17 +72,18 @@ static bool used(pai_model *m, const char *op_type)
 
 static void drop_functions(pai_model *m)
 {
-	int kept = 0;
+	pai_function **kept = PAI_NEWS(m->arena, pai_function *, m->functions.n + 1);
+	int n = 0;
 	for (int i = 0; i < m->functions.n; i++) {
-		const pai_function *f = m->functions.at[i];
+		pai_function *f = m->functions.at[i];
 		bool ours = false;
 		for (int k = 0; rows[k].rule_name; k++)
 			ours |= strcmp(f->domain, PAI_DOMAIN_TRANSFORM) == 0 &&
 				strcmp(f->name, rows[k].op_type) == 0;
 		if (!ours || used(m, f->name))
-			m->functions.at[kept++] = m->functions.at[i];
+			kept[n++] = f;
 	}
-	m->functions.n = kept;
+	pai_model_keep_functions(m, n, kept);
 }
 
 static void drop_import(pai_model *m)

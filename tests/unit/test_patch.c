@@ -349,6 +349,11 @@ static void clones_do_not_share_structure(void **state)
 	assert_int_equal(copy->graph->nodes.n, 3);
 	assert_ptr_equal(f->g->outputs.at[0], f->y);
 	pai_model_free(copy);
+	p = pai_patch_new(f->g); /* names are made anew after the copy has gone */
+	pai_patch_begin(p, NULL, "more");
+	pai_patch_replace(p, f->t, PAI_OP1(p, "Exp", "t", f->x));
+	pai_patch_erase(p, f->a);
+	apply(p);
 }
 
 /* What is erased but still read is found before anything of the group is done. */
