@@ -386,8 +386,8 @@ typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in op
 	pai_factors (*prepare)(const pai_hyper *h);
 	/* One pass over n elements: moves p by the gradient scale * g, updates the states. Element
 	 * by element, so that the caller may cut the arrays anywhere. Its loop begins with
-	 * PAI_CLONES (simd.h). */
-	void (*update)(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+	 * PAI_CLONES (simd.h). False: an element of p is not finite now. */
+	bool (*update)(const pai_factors *f, size_t n, float scale, const float *g, float *p,
 		       float *const *state);
 } pai_optimizer;
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */

@@ -10,7 +10,6 @@
  * last one, gets a plan of its own.
  */
 #include "runtime/run.h"
-#include "runtime/simd.h"
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
@@ -271,19 +270,6 @@ static pai_status begin_updates(void *session, float loss)
 	return PAI_OK;
 }
 
-/* An exponent of ones marks NaN and infinity; a loop over bits is one that compilers widen. */
-PAI_CLONES static bool all_finite(const float *w, size_t n)
-{
-	const uint32_t exponent = 0x7f800000;
-	uint32_t bad = 0;
-	for (size_t i = 0; i < n; i++) {
-		uint32_t bits;
-		memcpy(&bits, &w[i], sizeof bits);
-		bad |= (bits & exponent) == exponent;
-	}
-	return !bad;
-}
-
 static void move_parameter(void *session, int i, size_t from, size_t n, float scale, const float *g)
 {
 	const pai_session *s = session;
@@ -291,8 +277,7 @@ static void move_parameter(void *session, int i, size_t from, size_t n, float sc
 	float *w = s->weights + p->at, *state[sizeof s->states / sizeof s->states[0]] = {0};
 	for (int k = 0; k < s->options.optimizer->n_states; k++)
 		state[k] = s->states[k] + p->at + from;
-	s->options.optimizer->update(&p->factors, n, scale, g, w + from, state);
-	if (!all_finite(w + from, n))
+	if (!s->options.optimizer->update(&p->factors, n, scale, g, w + from, state))
 		p->spoilt = true;
 }
 

@@ -15,11 +15,12 @@ enum {
 };
 
 /* decays: the weights themselves come in. */
-static inline __attribute__((always_inline)) void step(size_t n, float scale,
+static inline __attribute__((always_inline)) bool step(size_t n, float scale,
 						       const float *restrict g, float *restrict p,
 						       float *restrict m, float *restrict v,
 						       pai_factors f, bool decays)
 {
+	uint32_t bad = 0;
 	for (size_t i = 0; i < n; i++) {
 		float d = scale * g[i];
 		if (decays)
@@ -28,21 +29,24 @@ static inline __attribute__((always_inline)) void step(size_t n, float scale,
 		float variance = f.at[BETA2] * v[i] + f.at[REST2] * (d * d);
 		m[i] = mean;
 		v[i] = variance;
-		float to = f.at[STEP] * (mean / (sqrtf(variance) + f.at[EPS]));
-		p[i] = (decays ? f.at[SHRINK] * p[i] : p[i]) - to;
+		float by = f.at[STEP] * (mean / (sqrtf(variance) + f.at[EPS]));
+		float to = (decays ? f.at[SHRINK] * p[i] : p[i]) - by;
+		p[i] = to;
+		bad |= pai_not_finite(to);
 	}
+	return !bad;
 }
 
-PAI_CLONES static void plain(size_t n, float scale, const float *g, float *p, float *m, float *v,
+PAI_CLONES static bool plain(size_t n, float scale, const float *g, float *p, float *m, float *v,
 			     pai_factors f)
 {
-	step(n, scale, g, p, m, v, f, false);
+	return step(n, scale, g, p, m, v, f, false);
 }
 
-PAI_CLONES static void decaying(size_t n, float scale, const float *g, float *p, float *m, float *v,
+PAI_CLONES static bool decaying(size_t n, float scale, const float *g, float *p, float *m, float *v,
 				pai_factors f)
 {
-	step(n, scale, g, p, m, v, f, true);
+	return step(n, scale, g, p, m, v, f, true);
 }
 
 pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
@@ -61,11 +65,11 @@ pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
 	}};
 }
 
-void pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+bool pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, float *p,
 		   float *const *state)
 {
 	bool decays = f->at[L2] != 0 || f->at[SHRINK] != 1;
-	(decays ? decaying : plain)(n, scale, g, p, state[0], state[1], *f);
+	return (decays ? decaying : plain)(n, scale, g, p, state[0], state[1], *f);
 }
 
 static pai_factors prepare(const pai_hyper *h)

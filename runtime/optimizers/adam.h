@@ -7,7 +7,7 @@
 /* m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2  with g = dL/dp + l2 * p,
  * p = shrink * p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps). */
 pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink);
-void pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+bool pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, float *p,
 		   float *const *state);
 
 enum { PAI_ADAM_BETA1, PAI_ADAM_BETA2, PAI_ADAM_EPS, PAI_ADAM_DECAY }; /* options after lr */

@@ -19,33 +19,45 @@ enum {
 	PLAIN, /* not 0: there is no b */
 };
 
-PAI_CLONES static void plain(size_t n, float scale, const float *restrict g, float *restrict p,
+PAI_CLONES static bool plain(size_t n, float scale, const float *restrict g, float *restrict p,
 			     pai_factors f)
 {
-	for (size_t i = 0; i < n; i++)
-		p[i] -= f.at[LR] * (scale * g[i] + f.at[DECAY] * p[i]);
+	uint32_t bad = 0;
+	for (size_t i = 0; i < n; i++) {
+		float to = p[i] - f.at[LR] * (scale * g[i] + f.at[DECAY] * p[i]);
+		p[i] = to;
+		bad |= pai_not_finite(to);
+	}
+	return !bad;
 }
 
 /* No weight decay, no dampening, no looking ahead: what is left of the general loop below. */
-PAI_CLONES static void heavy_ball(size_t n, float scale, const float *restrict g, float *restrict p,
+PAI_CLONES static bool heavy_ball(size_t n, float scale, const float *restrict g, float *restrict p,
 				  float *restrict b, pai_factors f)
 {
+	uint32_t bad = 0;
 	for (size_t i = 0; i < n; i++) {
-		float now = f.at[KEEP] * b[i] + scale * g[i];
+		float now = f.at[KEEP] * b[i] + scale * g[i], to = p[i] - f.at[LR] * now;
 		b[i] = now;
-		p[i] -= f.at[LR] * now;
+		p[i] = to;
+		bad |= pai_not_finite(to);
 	}
+	return !bad;
 }
 
-PAI_CLONES static void with_momentum(size_t n, float scale, const float *restrict g,
+PAI_CLONES static bool with_momentum(size_t n, float scale, const float *restrict g,
 				     float *restrict p, float *restrict b, pai_factors f)
 {
+	uint32_t bad = 0;
 	for (size_t i = 0; i < n; i++) {
 		float d = scale * g[i] + f.at[DECAY] * p[i];
 		float now = f.at[KEEP] * b[i] + f.at[ADD] * d;
+		float to = p[i] - f.at[LR] * (f.at[OF_GRADIENT] * d + f.at[OF_BUFFER] * now);
 		b[i] = now;
-		p[i] -= f.at[LR] * (f.at[OF_GRADIENT] * d + f.at[OF_BUFFER] * now);
+		p[i] = to;
+		bad |= pai_not_finite(to);
 	}
+	return !bad;
 }
 
 static pai_factors prepare(const pai_hyper *h)
@@ -63,15 +75,14 @@ static pai_factors prepare(const pai_hyper *h)
 	}};
 }
 
-static void update(const pai_factors *f, size_t n, float scale, const float *g, float *p,
+static bool update(const pai_factors *f, size_t n, float scale, const float *g, float *p,
 		   float *const *state)
 {
 	if (f->at[PLAIN] != 0)
-		plain(n, scale, g, p, *f);
-	else if (f->at[DECAY] == 0 && f->at[ADD] == 1 && f->at[OF_GRADIENT] == 0)
-		heavy_ball(n, scale, g, p, state[0], *f);
-	else
-		with_momentum(n, scale, g, p, state[0], *f);
+		return plain(n, scale, g, p, *f);
+	if (f->at[DECAY] == 0 && f->at[ADD] == 1 && f->at[OF_GRADIENT] == 0)
+		return heavy_ball(n, scale, g, p, state[0], *f);
+	return with_momentum(n, scale, g, p, state[0], *f);
 }
 
 static const pai_option options[] = {
