@@ -75,7 +75,8 @@ static double times(dnnl_primitive_t p, int n, const dnnl_exec_arg_t *args, int 
 	return (now() - t) / count;
 }
 
-/* Of rounds of half a millisecond: what is shorter than reading the clock has no time of its own. */
+/* Of rounds of half a millisecond: what is shorter than reading the clock has no time of its own.
+ */
 static double fastest(dnnl_primitive_desc_t pd, int n, const dnnl_exec_arg_t *args,
 		      const char **impl)
 {

@@ -87,8 +87,8 @@ double pai_elements(const pai_tensor *t)
 	return n;
 }
 
-static double kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
-			  const pai_tensor *const *out)
+double pai_kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
+		       const pai_tensor *const *out)
 {
 	const pai_tensor *x[PAI_WORK_OPERANDS] = {NULL}, *y[PAI_WORK_OPERANDS] = {NULL};
 	const pai_kernel *k = n->op ? pai_op_kernel(n->op) : NULL;
@@ -111,6 +111,6 @@ double pai_node_work(const pai_node *n, int n_in, const pai_tensor *const *in, i
 		all += pai_elements(in[i]);
 	for (int o = 0; o < n_out; o++)
 		all += pai_elements(out[o]);
-	double inner = kernel_work(n, n_in, in, n_out, out);
+	double inner = pai_kernel_work(n, n_in, in, n_out, out);
 	return STEP + (fast ? all / 2 + inner / FAST : all * ELEMENT + inner);
 }

@@ -72,6 +72,27 @@ static pai_status add_label(pai_ctx *ctx, pai_objective *o, bool indices)
 	return PAI_OK;
 }
 
+/* What the loss is taken of is float, whatever the model computes in. */
+static pai_status take_output(pai_ctx *ctx, pai_model *m, pai_objective *o)
+{
+	o->output = m->graph->outputs.at[0];
+	const pai_dtype dtype = o->output->type.dtype;
+	if (dtype == PAI_FLOAT)
+		return PAI_OK;
+	if (pai_dtype_get(dtype)->kind != PAI_KIND_FLOAT)
+		return pai_fail(ctx, PAI_E_no_output, pai_at_value(o->output),
+				"is %s; a loss is taken of floats", pai_dtype_get(dtype)->text);
+	pai_patch *p = pai_patch_new(m->graph);
+	pai_patch_begin(p, NULL, "output as float");
+	pai_value *y = PAI_OP1(p, "Cast", "output_as_float", o->output);
+	pai_patch_set_int(p, y->producer, "to", PAI_FLOAT);
+	pai_applied applied;
+	PAI_TRY(pai_patch_apply(p, -1, &applied));
+	set_outputs(m, 1, &y);
+	o->output = y;
+	return pai_infer(m);
+}
+
 static pai_status build(pai_ctx *ctx, const pai_session_options *s, bool training, pai_objective *o)
 {
 	pai_model *m = o->model;
@@ -87,8 +108,8 @@ static pai_status build(pai_ctx *ctx, const pai_session_options *s, bool trainin
 		const pai_moving moving = {s->freeze, s->trainable};
 		PAI_TRY(pai_training_forms(m, &moving, &o->statistics, &o->n_statistics));
 	}
-	o->output = m->graph->outputs.at[0];
 	PAI_TRY(pai_infer(m));
+	PAI_TRY(take_output(ctx, m, o));
 	PAI_TRY(add_label(ctx, o, s->loss->integer_labels && !s->float_labels));
 	const pai_item defaults = {.name = s->loss->name};
 	const pai_item *settings = s->loss_settings ? s->loss_settings : &defaults;

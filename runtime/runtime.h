@@ -116,6 +116,9 @@ void pai_budget_give(pai_ctx *ctx, size_t nbytes);
 PAI_MUST_USE pai_status pai_budget_work(pai_ctx *ctx, pai_where at, double work);
 /* The most bytes that runs may hold at one time. */
 uint64_t pai_run_bytes(const pai_ctx *ctx);
+/* What the kernel says of it (pai_work_fn). */
+double pai_kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
+		       const pai_tensor *const *out);
 /* An estimate from shapes; tensors may be NULL or of unknown rank (-1). fast: vector code. */
 double pai_node_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
 		     const pai_tensor *const *out, bool fast);

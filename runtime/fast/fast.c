@@ -217,32 +217,17 @@ void pai_parallel(int threads, int64_t n, pai_range_fn fn, void *args)
 	}
 }
 
+/* Multiply-adds, from the shapes of the first operands. */
 static double unit_work(const pai_unit *u)
 {
-	static const struct {
-		const char *name;
-		int weights; /* operand whose size times the rows of the other is the work */
-	} kinds[] = {{"Conv", 1},   {"ConvGradX", 1},  {"Gemm", 1},
-		     {"MatMul", 1}, {"ConvGradW", -1}, {"ConvTranspose", 1}};
-	for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
-		if (strcmp(u->node->op_type, kinds[k].name) != 0 || u->n_in < 2 || !u->in[0] ||
-		    !u->in[1] || u->dynamic || u->in[0]->tensor.rank < 2 || !u->out[0])
-			continue;
-		const pai_tensor *x = &u->in[0]->tensor, *y = &u->out[0]->tensor;
-		const pai_tensor *w = &u->in[1]->tensor;
-		if (kinds[k].weights < 0)
-			w = y;
-		double all = (double)pai_tensor_nelem(w);
-		if (k == 2 || k == 3) /* m n k, from the sizes of three matrices */
-			return (double)pai_tensor_nelem(y) * (double)x->dims[x->rank - 1];
-		/* every weight meets every position of the grid */
-		const pai_tensor *grid = k == 0 ? y : x;
-		double places = 1;
-		for (int i = 2; i < grid->rank; i++)
-			places *= (double)grid->dims[i];
-		return all * places * (double)x->dims[0];
-	}
-	return 0;
+	const pai_tensor *in[PAI_WORK_OPERANDS] = {NULL}, *out[PAI_WORK_OPERANDS] = {NULL};
+	if (u->dynamic)
+		return 0;
+	for (int i = 0; i < u->n_in && i < PAI_WORK_OPERANDS; i++)
+		in[i] = u->in[i] ? &u->in[i]->tensor : NULL;
+	for (int o = 0; o < u->n_out && o < PAI_WORK_OPERANDS; o++)
+		out[o] = u->out[o] ? &u->out[o]->tensor : NULL;
+	return pai_kernel_work(u->node, PAI_WORK_OPERANDS, in, PAI_WORK_OPERANDS, out);
 }
 
 bool pai_unit_is_fast(const pai_plan *p, const pai_unit *u)

@@ -831,10 +831,43 @@ static void trains_apart_after_clean_up(void **state)
 	pai_model_free(m);
 }
 
+/* A loss of double or half outputs is that of the same numbers as float. */
+static void trains_any_float(void **state)
+{
+	fixture *f = *state;
+	static const struct {
+		const char *type;
+		int dtype;
+		double apart;
+	} cases[] = {
+		{"float", PAI_FLOAT, 0}, {"double", PAI_DOUBLE, 0}, {"float16", PAI_FLOAT16, 1e-2}};
+	double loss[3];
+	for (int i = 0; i < 3; i++) {
+		pai_model *m = parse(
+			f, pai_arena_printf(
+				   f->arena,
+				   HEAD
+				   "#@ graph metadata_props: [\"pai.init.w\": \"he_normal\"]\n"
+				   "g (float[N, 6] x, float[4, 6] w) => (%s[N, 4] y) {\n"
+				   "  h = Gemm <transB = 1> (x, w)\n  y = Cast <to = %d> (h)\n}\n",
+				   cases[i].type, cases[i].dtype));
+		const pai_dataset *d = samples(f, 64);
+		pai_train_options o = options(f, d, "sgd{lr=0.1}");
+		o.val = d;
+		pai_train_result r;
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+		loss[i] = r.val_loss;
+		assert_true(r.val_accuracy > 0.4);
+		assert_true(fabs(loss[i] - loss[0]) <= cases[i].apart);
+		pai_model_free(m);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(learns, setup, teardown),
+		cmocka_unit_test_setup_teardown(trains_any_float, setup, teardown),
 		cmocka_unit_test_setup_teardown(repeats_to_the_bit, setup, teardown),
 		cmocka_unit_test_setup_teardown(keeps_what_is_frozen, setup, teardown),
 		cmocka_unit_test_setup_teardown(scales_learning_rates, setup, teardown),
