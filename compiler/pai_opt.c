@@ -70,13 +70,22 @@ static void on_bus_error(int sig)
 	_exit(PAI_IO);
 }
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+	_exit(PAI_INTERNAL);
+}
+
 /* oneDNN throws when it has no memory, and C++ aborts where nobody catches. The C++ library, which
- * comes and goes with oneDNN, tells what was thrown: a std::type_info, whose second word is the
- * name of the type. */
+ * comes with oneDNN, tells what was thrown: a std::type_info, whose second word is the name of the
+ * type. Asking may hang where a lock is held: then an alarm ends it. */
 static bool out_of_memory(void)
 {
 	const char *const *(*thrown)(void);
-	void *found = dlsym(RTLD_DEFAULT, "__cxa_current_exception_type");
+	signal(SIGALRM, on_alarm);
+	alarm(1);
+	void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	void *found = library ? dlsym(library, "__cxa_current_exception_type") : NULL;
 	memcpy(&thrown, &found, sizeof found);
 	const char *const *type = found ? thrown() : NULL;
 	return type && strcmp(type[1], "St9bad_alloc") == 0;

@@ -115,6 +115,8 @@ static pai_status prepare(job *j, const pai_model *m, subject *s)
 	int n = pai_model_inputs(m, &values);
 	PAI_TRY(pai_random_inputs(j->c->ctx, j->c->arena, m, j->c->ctx->seed, &s->in));
 	s->out = PAI_NEWS(j->c->arena, const pai_tensor *, m->graph->outputs.n + 1);
+	for (int i = 0; i < n && cli_has(j->c, "batch"); i++)
+		j->c->ctx->bytes_read += s->in[i]->nbytes; /* asked for: as if it were read */
 	if (!j->train) {
 		pai_plan_options o = {.often = true,
 				      .profile = j->profile,

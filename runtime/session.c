@@ -446,6 +446,7 @@ static pai_status make_plan(pai_session *s, half *h, const pai_tensor *const *in
 {
 	out->inputs = PAI_NEWS(out->arena, pai_tensor, h->n_inputs);
 	for (int k = 0; k < h->n_inputs; k++) {
+		s->ctx->bytes_read += in[k]->nbytes; /* by whoever hands it over */
 		out->inputs[k] = *in[k];
 		out->inputs[k].dims = pai_arena_dup(out->arena, in[k]->dims,
 						    sizeof *in[k]->dims * (size_t)in[k]->rank);

@@ -268,6 +268,7 @@ report 1 compare "$tiny" other.onnxtxt
 report 1 grad stairs.onnxtxt --check
 report 0 grad "$tiny"
 report 0 inspect "$tiny"
+expect 0 "batch 4096" "$bin" bench "$here/../examples/cnn.onnxtxt" --batch=4096 --rounds=1 --seconds=0.1
 report 0 bench "$tiny"
 report 0 burn-in stairs.onnxtxt -o r.onnx
 report 0 convert "$tiny" -o r.onnx
