@@ -53,6 +53,8 @@ bool pai_slot_reuse(pai_plan *p, pai_slot *in, pai_slot *out);
 /* Whether it could, when the reader `by`, a unit to come, is done with it as well; NULL: none. */
 bool pai_slot_reusable(const pai_plan *p, const pai_slot *in, const pai_slot *out,
 		       const pai_unit *by);
+/* Lets y be the memory of x, which holds the same bytes; false: they must be copied. */
+bool pai_slot_view(pai_slot *x, pai_slot *y);
 /* Appends a step that copies contents of one shape. */
 void pai_emit_copy(pai_plan *p, pai_slot *from, pai_slot *to, const pai_node *node);
 /* Threads for a step of so many multiply-adds. */

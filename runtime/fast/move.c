@@ -204,12 +204,8 @@ pai_status pai_fast_transpose(pai_plan *p, pai_unit *u, bool *taken)
 	bool stays = s->n && s->pieces[0].box.rank <= 1 &&
 		     (!s->pieces[0].box.rank ||
 		      (s->pieces[0].box.from[0] == 1 && s->pieces[0].box.to[0] == 1));
-	if (stays && x->place != PAI_IN_CONST && y->place == PAI_IN_ARENA) {
-		y->root = x->root;
-		y->root->shared++;
-		return PAI_OK;
-	}
-	emit_one(p, u, s, x, y);
+	if (!stays || !pai_slot_view(x, y))
+		emit_one(p, u, s, x, y);
 	return PAI_OK;
 }
 

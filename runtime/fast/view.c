@@ -26,6 +26,17 @@ void pai_emit_copy(pai_plan *p, pai_slot *from, pai_slot *to, const pai_node *no
 	pai_plan_emit(p, (pai_step){run, s}, info, 1, &from, 1, &to);
 }
 
+bool pai_slot_view(pai_slot *x, pai_slot *y)
+{
+	/* A gradient that is a bound value as it stands must not move with it. */
+	bool moves = y->mover && x->root->place == PAI_IN_BOUND;
+	if (x->place == PAI_IN_CONST || y->place != PAI_IN_ARENA || moves)
+		return false;
+	y->root = x->root;
+	y->root->shared++;
+	return true;
+}
+
 pai_status pai_fast_view(pai_plan *p, pai_unit *u, bool *taken)
 {
 	pai_slot *y = u->out[0], *x = u->in[0];
@@ -37,14 +48,8 @@ pai_status pai_fast_view(pai_plan *p, pai_unit *u, bool *taken)
 		return PAI_OK;
 	x = pai_slot_in(p, x, false);
 	*taken = true;
-	/* A gradient that is a bound value as it stands must not move with it. */
-	bool moves = y->mover && x->root->place == PAI_IN_BOUND;
-	if (x->place != PAI_IN_CONST && y->place == PAI_IN_ARENA && !moves) {
-		y->root = x->root;
-		y->root->shared++;
-		return PAI_OK;
-	}
-	pai_emit_copy(p, x, y, u->node);
+	if (!pai_slot_view(x, y))
+		pai_emit_copy(p, x, y, u->node);
 	return PAI_OK;
 }
 
