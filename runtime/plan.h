@@ -87,6 +87,7 @@ typedef struct pai_node_step { /* arguments of a step that calls a kernel */
 	pai_unit *unit;
 	pai_slot **out;
 	struct pai_subplans *subplans; /* of a node with subgraphs; see plan_control.c */
+	uint32_t calls;                /* of its subgraphs, since its kernel was last called */
 } pai_node_step;
 
 struct pai_plan {

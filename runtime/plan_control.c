@@ -12,6 +12,10 @@ enum {
 	CALL_WORK = 400, /* of handing values over */
 };
 
+/* Iterations draw different random numbers, those of loops in loops as well: multiples of this,
+ * 2^32 over the golden ratio, lie far from each other modulo 2^32. */
+static const uint32_t LOOP_STREAM = 0x9e3779b1;
+
 typedef struct subplan {
 	const pai_graph *graph;
 	bool open; /* serves all shapes */
@@ -22,7 +26,6 @@ typedef struct pai_subplans {
 	pai_plan *outer;
 	const pai_unit *unit;
 	PAI_VEC(subplan) all;
-	uint64_t calls;
 } pai_subplans;
 
 static void free_all(void *at)
@@ -132,7 +135,8 @@ static void lend(pai_slot *to, const pai_tensor *from)
 pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pai_tensor *const *in,
 			     int n_out, pai_tensor *out)
 {
-	pai_subplans *s = ((pai_node_step *)c)->subplans;
+	pai_node_step *step = (pai_node_step *)c;
+	pai_subplans *s = step->subplans;
 	pai_plan *p;
 	PAI_TRY(pai_budget_work(c->ctx, pai_at_node(c->node), CALL_WORK));
 	PAI_TRY(find(s, g, n_in, in, &p));
@@ -143,8 +147,8 @@ pai_status pai_plan_subgraph(pai_call *c, const pai_graph *g, int n_in, const pa
 		lend(p->inputs[i], in[i]);
 	for (int i = 0; i < p->n_captures; i++)
 		lend(p->captures[i].slot, &s->unit->captures[i].slot->tensor);
-	/* Iterations draw different random numbers. */
-	p->run.step = c->run->step + (++s->calls << 40);
+	p->run.step = c->run->step;
+	p->run.stream = c->run->stream * LOOP_STREAM + ++step->calls;
 	PAI_TRY(pai_plan_charge(p));
 	PAI_TRY(pai_plan_execute(p));
 	for (int i = 0; i < n_out; i++)

@@ -11,6 +11,7 @@ static pai_status run_fixed(void *args, pai_run *run)
 {
 	pai_node_step *s = args;
 	pai_mark m = pai_run_mark(run);
+	s->calls = 0;
 	pai_status st = s->call.kernel->run(&s->call);
 	pai_run_release(run, m);
 	return st;

@@ -91,7 +91,7 @@ PAI_API PAI_MUST_USE pai_status pai_call_subgraph(pai_call *c, const pai_graph *
 						  pai_tensor *out);
 
 /* Counter-based random numbers: Philox4x32-10 (Salmon et al., SC 2011) keyed by the context's
- * seed, the node and the step, so they depend on nothing else. */
+ * seed, the node, the step and, in the body of a loop, the iteration: on nothing else. */
 typedef struct pai_random {
 	uint32_t key[2], counter[4];
 } pai_random;
