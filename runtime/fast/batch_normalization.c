@@ -282,7 +282,9 @@ pai_status pai_fast_batch_normalization(pai_plan *p, pai_unit *u, bool *taken)
 	norm_step *s = make(p, u, u->in[0], training);
 	if (!s || !are_vectors(s, u->in + 1, 4))
 		return PAI_OK;
-	pai_slot *y = u->out[0], *in[5] = {u->in[0], u->in[1], u->in[2], u->in[3], u->in[4]};
+	pai_slot *y = u->out[0], *in[5] = {u->in[0]};
+	for (int i = 1; i < 5; i++)
+		in[i] = pai_slot_in(p, u->in[i], false);
 	pai_unit *relu = following_relu(y);
 	if (relu) {
 		relu->dead = s->relu = true;
@@ -325,8 +327,9 @@ pai_status pai_fast_batch_norm_grad(pai_plan *p, pai_unit *u, bool *taken)
 	norm_step *s = make(p, u, u->in[1], training);
 	if (!s || !are_vectors(s, u->in + 2, training ? 1 : 3))
 		return PAI_OK;
-	pai_slot *in[5] = {pai_slot_in(p, u->in[0], true), pai_slot_in(p, u->in[1], true), u->in[2],
-			   u->in[3], u->in[4]};
+	pai_slot *in[5];
+	for (int i = 0; i < 5; i++)
+		in[i] = pai_slot_in(p, u->in[i], i < 2);
 	pai_slot *dx = u->out[0], *to = pai_slot_out(p, dx, true);
 	pai_slot *out[4] = {to, pai_slot_temp(p, room_bytes(s, true))};
 	for (int i = 1; i < 3 && i < u->n_out; i++)

@@ -520,9 +520,10 @@ static pai_unit *following_sum(const pai_plan *p, const pai_unit *u, pai_slot **
 	bool same = o->tensor.rank == y->tensor.rank;
 	for (int i = 0; same && i < y->tensor.rank; i++)
 		same = o->tensor.dims[i] == y->tensor.dims[i];
-	/* Channels last, and not what the convolution itself reads. */
-	bool free = same && o->channels_last && pai_slot_ready(o) && o != u->in[0] &&
-		    u->in[0]->root != o && pai_slot_reusable(p, o, add->out[0], add);
+	bool free = same && o->channels_last && pai_slot_ready(o) &&
+		    pai_slot_reusable(p, o, add->out[0], add);
+	for (int i = 0; i < u->n_in; i++) /* not what the convolution itself reads */
+		free &= !u->in[i] || (u->in[i] != o && u->in[i]->root != o);
 	return free ? add : NULL;
 }
 
@@ -566,7 +567,7 @@ pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 		to->root = other;
 		other->shared++;
 	}
-	pai_slot *w = u->in[1];
+	pai_slot *w = pai_slot_in(p, u->in[1], false);
 	if (op) {
 		PAI_TRY(weights_for(p, op, w, &w));
 		emit_dnn(p, u, &d, op, x, w, bias, to, name);
@@ -622,6 +623,7 @@ static pai_status emit_image(pai_plan *p, pai_unit *u, const pai_dnn_conv *d, pa
 		return PAI_OK;
 	*taken = true;
 	grid = pai_slot_in(p, grid, true);
+	w = pai_slot_in(p, w, false); /* may itself be the result of a convolution */
 	pai_slot *to = pai_slot_out(p, image, true);
 	if (op) {
 		PAI_TRY(weights_for(p, op, w, &w));

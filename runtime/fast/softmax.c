@@ -142,7 +142,9 @@ pai_status pai_fast_layer_normalization(pai_plan *p, pai_unit *u, bool *taken)
 	if (pai_tensor_nelem(&u->in[1]->tensor) != s->n ||
 	    (bias && pai_tensor_nelem(&bias->tensor) != s->n))
 		return PAI_OK;
-	pai_slot *in[3] = {pai_slot_in(p, u->in[0], false), u->in[1], bias}, *out[3] = {0};
+	bias = pai_slot_in(p, bias, false);
+	pai_slot *in[3] = {pai_slot_in(p, u->in[0], false), pai_slot_in(p, u->in[1], false), bias};
+	pai_slot *out[3] = {0};
 	for (int o = 0; o < u->n_out && o < 3; o++)
 		out[o] = u->out[o];
 	s->x = &in[0]->tensor;

@@ -201,6 +201,21 @@ static const graph_case cases[] = {
 	{"(float[{a},{b},7,6] x) => (float[N,M,P,Q] y) {" /* windows in the padding only */
 	 " y = AveragePool<kernel_shape=[1,2],pads=[1,2,1,2]>(x) }",
 	 NULL, true},
+	/* Weights and scales that are computed may have their channels last. */
+	{"(float[{a},3,9,8] x, float[{b},3,5,4] k) => (float[N,M,P,Q] y) {"
+	 " w = MaxPool<kernel_shape=[2,2]>(k) y = Conv(x, w) }",
+	 NULL, true},
+	{"(float[{a},{b},4,3] x, float[{b},{c},4,4] k, float[{c}] v) => (float[N,M,P,Q] y) {"
+	 " w = MaxPool<kernel_shape=[2,2]>(k) y = ConvTranspose(x, w, v) }",
+	 NULL, true},
+	{"(float[{a},3,4,5] x, float[3,4,6] k, float[3,4,6] l) => (float[N,3,4,5] y) {"
+	 " s = MaxPool<kernel_shape=[2]>(k) b = AveragePool<kernel_shape=[2]>(l)"
+	 " y = LayerNormalization<axis=1>(x, s, b) }",
+	 NULL, true},
+	/* Sums start from an addend that is no operand. */
+	{"(float[4,4,4,4] k) => (float[4,4,3,3] y) { w = MaxPool<kernel_shape=[2,2]>(k)"
+	 " x = Neg(w) h = Conv<pads=[1,1,1,1]>(x, w) y = Add(h, w) }",
+	 NULL, false},
 };
 
 static uint32_t next(uint32_t *state)
@@ -452,6 +467,45 @@ static void test_control_and_dynamic(void **unused)
 		run_text(text, 1, &x, PAI_REFERENCE, table[i].want, table[i].n);
 	}
 	pai_arena_free(a);
+	pai_ctx_free(ctx);
+}
+
+/* In loops within loops every iteration draws anew, every run the same. */
+static void test_random_in_loops(void **unused)
+{
+	(void)unused;
+	enum { N = 24 };
+	static const char text[] =
+		"<ir_version: 8, opset_import: [\"\" : 13]> g (float[1] x) => (float[M,N,1] y) {"
+		" n = Constant<value = int64 {6}>() m = Constant<value = int64 {4}>()"
+		" c = Constant<value = bool {1}>()"
+		" y = Loop(n, c) <body = b (int64 i, bool k) => (bool e, float[N,1] o) {"
+		" e = Identity(k) o = Loop(m, k) <body = d (int64 j, bool l) =>"
+		" (bool f, float[1] r) { f = Identity(l) r = RandomUniformLike(x) }> }> }";
+	pai_ctx *ctx = pai_ctx_new(NULL);
+	pai_model *m = parse(ctx, text);
+	pai_tensor *x = floats(m->arena, 1, (float[]){0});
+	const pai_tensor *in = x, *out;
+	float first[N];
+	for (int backend = PAI_FAST; backend <= PAI_REFERENCE; backend++) {
+		pai_plan_options o = {.backend = (pai_backend)backend};
+		pai_plan *p;
+		OK(pai_plan_new(ctx, m->graph, 1, &in, &o, &p));
+		for (int round = 0; round < 3; round++) {
+			pai_plan_set_step(p, round / 2);
+			OK(pai_plan_run(p, &in, &out));
+			assert_int_equal(out->nbytes, sizeof first);
+			if (backend == PAI_FAST && !round)
+				memcpy(first, out->data, sizeof first);
+			bool same = !memcmp(out->data, first, sizeof first);
+			assert_int_equal(same, round < 2);
+		}
+		pai_plan_free(p);
+	}
+	for (int i = 0; i < N; i++)
+		for (int k = 0; k < i; k++)
+			assert_true(first[i] != first[k]);
+	pai_model_free(m);
 	pai_ctx_free(ctx);
 }
 
@@ -765,6 +819,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_fast_equals_reference),
 		cmocka_unit_test(test_control_and_dynamic),
+		cmocka_unit_test(test_random_in_loops),
 		cmocka_unit_test(test_no_reference_on_hot_path),
 		cmocka_unit_test(test_no_reference_in_residual),
 		cmocka_unit_test(test_fusions),

@@ -118,13 +118,29 @@ static void put_type(char **to, const value *v)
 	*to += sprintf(*to, "%s", v->rank ? "]" : "");
 }
 
-static int weight(maker *g, int rank, const int64_t *dims)
+static int parameter(maker *g, int rank, const int64_t *dims)
 {
 	int w = add(g, rank, dims, true);
 	g->more += sprintf(g->more, ", ");
 	put_type(&g->more, &g->v[w]);
 	g->more += sprintf(g->more, " v%d", w);
 	return w;
+}
+
+/* A parameter, or something computed from one, whose channels a plan may put last. */
+static int weight(maker *g, int rank, const int64_t *dims)
+{
+	int64_t larger[RANK];
+	bool empty = false;
+	for (int i = 0; i < rank; i++) {
+		larger[i] = dims[i] + (i >= 2);
+		empty |= !dims[i];
+	}
+	if (rank < 3 || empty || next(g, 4))
+		return parameter(g, rank, dims);
+	int w = parameter(g, rank, larger);
+	EMIT(" v%d = MaxPool<kernel_shape=%s>(v%d)\n", g->n, rank == 3 ? "[2]" : "[2,2]", w);
+	return add(g, rank, dims, false);
 }
 
 static bool conv(maker *g)
@@ -147,6 +163,26 @@ static bool conv(maker *g)
 	EMIT(")\n");
 	v.dims[1] = out;
 	add(g, 4, v.dims, false);
+	return true;
+}
+
+/* One value over another, or over itself; the sum with the weights where that can be. */
+static bool conv_of_two(maker *g)
+{
+	int x = pick(g, 4), w = next(g, 2) ? x : pick(g, 4);
+	if (x < 0 || w < 0 || g->v[x].dims[1] != g->v[w].dims[1] || !nelem(&g->v[x]) ||
+	    !nelem(&g->v[w]) || nelem(&g->v[w]) > 2000 || g->n + 2 > VALUES)
+		return false;
+	value v = g->v[x];
+	const int64_t *k = g->v[w].dims;
+	EMIT(" v%d = Conv<pads=[%d,%d,%d,%d]>(v%d, v%d)\n", g->n, (int)(k[2] - 1) / 2,
+	     (int)(k[3] - 1) / 2, (int)k[2] / 2, (int)k[3] / 2, x, w);
+	v.dims[1] = k[0];
+	int y = add(g, 4, v.dims, false);
+	if (same_dims(&v, &g->v[w])) {
+		EMIT(" v%d = Add(v%d, v%d)\n", g->n, y, w);
+		add(g, 4, v.dims, false);
+	}
 	return true;
 }
 
@@ -231,6 +267,21 @@ static bool normalize(maker *g)
 	else
 		EMIT(" v%d = BatchNormalization<epsilon=0.1>(v%d, v%d, v%d, v%d, q%d)\n", g->n, x,
 		     w[0], w[1], w[2], g->n);
+	add(g, v.rank, v.dims, false);
+	return true;
+}
+
+static bool normalize_layer(maker *g)
+{
+	int x = pick(g, -1);
+	if (x < 0 || g->v[x].rank < 2 || !nelem(&g->v[x]))
+		return false;
+	value v = g->v[x];
+	int axis = (int)next(g, (uint32_t)v.rank);
+	int scale = weight(g, v.rank - axis, v.dims + axis);
+	int bias = weight(g, v.rank - axis, v.dims + axis);
+	EMIT(" v%d = LayerNormalization<axis=%d,epsilon=0.1>(v%d, v%d, v%d)\n", g->n, axis, x,
+	     scale, bias);
 	add(g, v.rank, v.dims, false);
 	return true;
 }
@@ -387,10 +438,11 @@ static bool residual(maker *g)
 	return true;
 }
 
-static bool (*const kinds[])(maker *) = {one_of,    one_of, two_of,  two_of,   two_of,
-					 conv,      conv,   product, pool,     normalize,
-					 concat,    split,  slice,   reshape,  reshape,
-					 transpose, reduce, softmax, residual, conv_transpose};
+static bool (*const kinds[])(maker *) = {
+	one_of,   one_of,         two_of,      two_of,         two_of, conv,
+	conv,     product,        pool,        normalize,      concat, split,
+	slice,    reshape,        reshape,     transpose,      reduce, softmax,
+	residual, conv_transpose, conv_of_two, normalize_layer};
 
 /* The text of a graph; inputs are v0 .. v(n_inputs - 1). */
 static char *make_graph(maker *g, uint32_t seed, bool grad)
