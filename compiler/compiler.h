@@ -4,8 +4,8 @@
  * A model is a tree of graphs. A graph holds values (tensors by name, in SSA form) and nodes in
  * topological order. Everything a graph is made of lives in the model's arena and is freed with it;
  * tensor contents point into the mapped file, into an external data file, or into the arena.
- * A graph is never edited in place by its users: they propose a patch (patch.c), each rewrite of which is checked
- * and applied whole or not at all, and graph->epoch counts what was applied.
+ * A graph is never edited in place by its users: they propose a patch (patch.c), of which each
+ * rewrite is checked and applied whole or not at all; graph->epoch counts what was applied.
  * What the model does not need to understand (doc strings, unknown fields, ...) is kept with the
  * object it came with (its `origin`) and written back with it.
  *
