@@ -56,6 +56,15 @@ static void allow_for_precision(cli *c, const pai_model *x, cli_check *check)
 	check->rtol = fmax(check->rtol, 8 * eps);
 }
 
+/* JSON has no infinity. */
+static void add_number(cJSON *to, const char *key, double v)
+{
+	if (isfinite(v))
+		cJSON_AddNumberToObject(to, key, v);
+	else
+		cJSON_AddStringToObject(to, key, isnan(v) ? "nan" : "inf");
+}
+
 static void report(cli *c, const cli_check *check)
 {
 	cJSON *list = cJSON_AddArrayToObject(c->report, "check");
@@ -63,9 +72,9 @@ static void report(cli *c, const cli_check *check)
 		const pai_difference *d = &check->differences[i];
 		cJSON *o = cJSON_CreateObject();
 		cJSON_AddStringToObject(o, "output", pai_escape(c->arena, d->output));
-		cJSON_AddNumberToObject(o, "max_abs", d->abs);
-		cJSON_AddNumberToObject(o, "max_rel", d->rel);
-		cJSON_AddNumberToObject(o, "max_ulp", d->ulp);
+		add_number(o, "max_abs", d->abs);
+		add_number(o, "max_rel", d->rel);
+		add_number(o, "max_ulp", d->ulp);
 		cJSON_AddBoolToObject(o, "shape_differs", d->shape);
 		cJSON_AddBoolToObject(o, "nan_differs", d->nan);
 		cJSON_AddItemToArray(list, o);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const cli_verb *const verbs[] = {
@@ -161,6 +162,22 @@ static cJSON *messages(const pai_ctx *ctx)
 	return list;
 }
 
+/* Before the verb runs: without a report there is to be no output either. What is no regular file
+ * is left alone, since who reads from a pipe would see its end. Nothing stays open, so that a run
+ * that is killed leaves no temporary file. */
+static pai_status try_report(cli *c)
+{
+	const char *path = cli_get(c, "report");
+	struct stat st;
+	pai_writer *w;
+	if (strcmp(path, "-") == 0 ||
+	    (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return PAI_OK;
+	PAI_TRY(pai_writer_open(c->ctx, path, &w));
+	pai_writer_discard(w);
+	return PAI_OK;
+}
+
 static pai_status write_report(cli *c, pai_status status)
 {
 	const char *path = cli_get(c, "report");
@@ -210,6 +227,8 @@ static pai_status run_verb(cli *c, int argc, char **argv)
 		return PAI_OK;
 	}
 	PAI_TRY(cli_take_common(c));
+	if (c->report)
+		PAI_TRY(try_report(c));
 	status = c->verb->run(c);
 	cli_progress_end(c);
 	return c->report ? write_report(c, status) : status;

@@ -140,7 +140,7 @@ void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss
 {
 	/* Nine digits tell every float from its neighbours. */
 	if (f->log)
-		pai_writer_printf(f->log, "%llu,%d,%.9g,%.7g\n", (unsigned long long)step, epoch,
+		pai_writer_printf(f->log, "%llu,%d,%.9g,%.9g\n", (unsigned long long)step, epoch,
 				  (double)loss, lr);
 	if (f->steps)
 		fprintf(f->steps, "%llu,%d,%.9g,%.7g,%.6f\n", (unsigned long long)step, epoch,

@@ -6,6 +6,7 @@
  * with those.
  */
 #include "runtime/run_folder.h"
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -208,17 +209,26 @@ static pai_status run_epoch(trainer *t, int epoch)
 	return end_epoch(t, epoch);
 }
 
+/* A model that fixes its batch takes no smaller one, be it to learn from or to measure. */
+static pai_status fits(const trainer *t, const pai_dataset *d, int64_t fixed, bool drop_last)
+{
+	if (fixed <= 0 || (t->batch == fixed && (d->n % fixed == 0 || drop_last)))
+		return PAI_OK;
+	return pai_fail(
+		t->ctx, PAI_E_field_mismatch, pai_at_file(d->path),
+		"%lld samples in batches of %d, but the model takes exactly %lld at a time; "
+		"make its first dimension symbolic, or use --batch-size=%lld%s",
+		(long long)d->n, t->batch, (long long)fixed, (long long)fixed,
+		d == t->o.data ? " --drop-last" : " and a multiple of that to measure on");
+}
+
 static pai_status choose_batch(trainer *t)
 {
 	int64_t fixed = pai_fixed_batch(t->model);
 	t->batch = t->o.batch > 0 ? t->o.batch : fixed > 0 ? (int)fixed : DEFAULT_BATCH;
-	if (fixed > 0 && (t->batch != fixed || (t->o.data->n % fixed && !t->o.drop_last)))
-		return pai_fail(t->ctx, PAI_E_field_mismatch, pai_at_file(t->o.data->path),
-				"%lld samples in batches of %d, but the model takes exactly %lld "
-				"at a time; make its first dimension symbolic, or use "
-				"--batch-size=%lld --drop-last",
-				(long long)t->o.data->n, t->batch, (long long)fixed,
-				(long long)fixed);
+	PAI_TRY(fits(t, t->o.data, fixed, t->o.drop_last));
+	if (t->o.val)
+		PAI_TRY(fits(t, t->o.val, fixed, false));
 	if (t->batch > t->o.data->n && t->o.drop_last)
 		return pai_fail(t->ctx, PAI_E_samples, pai_at_file(t->o.data->path),
 				"has %lld samples, fewer than one batch of %d",
@@ -226,7 +236,7 @@ static pai_status choose_batch(trainer *t)
 	return PAI_OK;
 }
 
-static void choose_length(trainer *t)
+static pai_status choose_length(trainer *t)
 {
 	int64_t n = t->data.n, batch = t->batch;
 	t->steps_per_epoch = (uint64_t)(t->o.drop_last ? n / batch : (n + batch - 1) / batch);
@@ -234,7 +244,14 @@ static void choose_length(trainer *t)
 	t->steps_in_all = by_epochs;
 	if (t->o.steps && (!by_epochs || t->o.steps < by_epochs))
 		t->steps_in_all = t->o.steps;
-	t->epochs = (int)((t->steps_in_all + t->steps_per_epoch - 1) / t->steps_per_epoch);
+	uint64_t epochs = (t->steps_in_all - 1) / t->steps_per_epoch + 1;
+	if (epochs > INT_MAX)
+		return pai_fail(t->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"%llu steps are %llu epochs of %llu, allowed are %d epochs",
+				(unsigned long long)t->steps_in_all, (unsigned long long)epochs,
+				(unsigned long long)t->steps_per_epoch, INT_MAX);
+	t->epochs = (int)epochs;
+	return PAI_OK;
 }
 
 static bool are_floats(const pai_field *f)
@@ -264,7 +281,7 @@ static pai_status prepare(trainer *t)
 	if (t->o.val)
 		PAI_TRY(pai_batcher_new(t->ctx, t->arena, objective, t->o.val, t->o.label, t->batch,
 					&t->val));
-	choose_length(t);
+	PAI_TRY(choose_length(t));
 	t->lr = (double)pai_session_lr(t->session);
 	t->schedule = pai_scheduling_new(
 		t->arena, t->o.schedule ? t->o.schedule : pai_schedule_find("constant"),
