@@ -33,27 +33,67 @@ static pai_status inputs_of(cli *c, const pai_model *m, cli_check *check,
 	return PAI_OK;
 }
 
-static pai_status see_precision(void *payload, pai_graph *g)
+static double precision_of(const pai_value *v)
 {
-	double *eps = payload;
-	for (int i = 0; i < g->values.n; i++) {
-		const pai_type *t = &g->values.at[i]->type;
-		if (t->kind == PAI_TYPE_TENSOR && t->dtype == PAI_FLOAT16)
-			*eps = fmax(*eps, 0x1p-10);
-		if (t->kind == PAI_TYPE_TENSOR && t->dtype == PAI_BFLOAT16)
-			*eps = fmax(*eps, 0x1p-7);
-	}
+	if (v->type.kind != PAI_TYPE_TENSOR)
+		return 0;
+	return v->type.dtype == PAI_FLOAT16 ? 0x1p-10 : v->type.dtype == PAI_BFLOAT16 ? 0x1p-7 : 0;
+}
+
+typedef struct precision { /* coarsest step of what values of a graph are computed from */
+	const pai_graph *g;
+	double *eps; /* [g->values.n] */
+	double node; /* of the node that is looked at */
+} precision;
+
+static void see(precision *p, const pai_value *v)
+{
+	if (v)
+		p->node = fmax(p->node, v->graph == p->g ? p->eps[v->id] : precision_of(v));
+}
+
+/* A node with subgraphs depends on all that these hold and read. */
+static pai_status see_graph(void *payload, pai_graph *g)
+{
+	for (int i = 0; i < g->values.n; i++)
+		see(payload, g->values.at[i]);
+	for (int i = 0; i < g->outputs.n; i++)
+		see(payload, g->outputs.at[i]);
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++)
+			see(payload, g->nodes.at[i]->in[k]);
 	return PAI_OK;
 }
 
-/* What is computed in 16 bits is right to some steps of those, whatever type the outputs have. */
+static void see_node(precision *p, const pai_node *n)
+{
+	p->node = 0;
+	for (int i = 0; i < n->n_in; i++)
+		see(p, n->in[i]);
+	for (int i = 0; i < n->n_attrs; i++) {
+		const pai_attr *a = &n->attrs[i];
+		if (a->type == PAI_ATTR_GRAPH && a->g)
+			(void)pai_graph_walk(a->g, see_graph, p);
+	}
+	for (int i = 0; i < n->n_out; i++)
+		if (n->out[i])
+			p->eps[n->out[i]->id] = fmax(p->eps[n->out[i]->id], p->node);
+}
+
+/* What is computed from 16 bits is right to some steps of those, whatever type the outputs have. */
 static void allow_for_precision(cli *c, const pai_model *x, cli_check *check)
 {
-	double eps = 0;
-	if (cli_has(c, "rtol"))
-		return;
-	(void)pai_graph_walk(x->graph, see_precision, &eps);
-	check->rtol = fmax(check->rtol, 8 * eps);
+	const pai_graph *g = x->graph;
+	precision p = {.g = g, .eps = PAI_NEWS(c->arena, double, g->values.n + 1)};
+	check->rtols = PAI_NEWS(c->arena, double, g->outputs.n + 1);
+	for (int i = 0; i < g->values.n; i++)
+		p.eps[i] = precision_of(g->values.at[i]);
+	for (int i = 0; i < g->nodes.n; i++)
+		see_node(&p, g->nodes.at[i]);
+	for (int i = 0; i < g->outputs.n; i++) {
+		double eps = cli_has(c, "rtol") ? 0 : p.eps[g->outputs.at[i]->id];
+		check->rtols[i] = fmax(check->rtol, 8 * eps);
+	}
 }
 
 /* JSON has no infinity. */
@@ -75,6 +115,7 @@ static void report(cli *c, const cli_check *check)
 		add_number(o, "max_abs", d->abs);
 		add_number(o, "max_rel", d->rel);
 		add_number(o, "max_ulp", d->ulp);
+		cJSON_AddNumberToObject(o, "rtol", check->rtols[i]);
 		cJSON_AddBoolToObject(o, "shape_differs", d->shape);
 		cJSON_AddBoolToObject(o, "nan_differs", d->nan);
 		cJSON_AddItemToArray(list, o);
@@ -99,11 +140,27 @@ pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y, cli_che
 	return status;
 }
 
+/* The unit counts floats only: whole numbers that differ are no units apart. */
+static bool within(const cli_check *check, int i)
+{
+	const pai_difference *d = &check->differences[i];
+	return pai_difference_within(d, check->rtols[i], check->atol) ||
+	       (!d->shape && !d->nan && d->ulp > 0 && d->ulp <= check->ulp);
+}
+
+double cli_check_rtol(const cli_check *check)
+{
+	double rtol = check->rtol;
+	for (int i = 0; i < check->n; i++)
+		rtol = fmax(rtol, check->rtols[i]);
+	return rtol;
+}
+
 pai_status cli_check_gate(cli *c, const cli_check *check, const char *file)
 {
 	for (int i = 0; i < check->n; i++) {
 		const pai_difference *d = &check->differences[i];
-		if (pai_difference_within(d, check->rtol, check->atol))
+		if (within(check, i))
 			continue;
 		return pai_fail(
 			c->ctx, PAI_E_not_equivalent, pai_at_file(file),
@@ -111,7 +168,7 @@ pai_status cli_check_gate(cli *c, const cli_check *check, const char *file)
 			"allowed are rtol %g and atol %g",
 			pai_escape(c->arena, d->output), d->abs, d->rel,
 			d->shape ? "; shapes differ" : "", d->nan ? "; NaN in one only" : "",
-			check->rtol, check->atol);
+			check->rtols[i], check->atol);
 	}
 	return PAI_OK;
 }

@@ -15,6 +15,8 @@
 typedef struct cli_check {
 	int sets; /* of random inputs */
 	double rtol, atol;
+	double ulp;    /* units in the last place that are allowed too; 0: none */
+	double *rtols; /* [n] of each output, after a run */
 	const char *input; /* file instead of random numbers; NULL: none */
 	pai_difference *differences;
 	int n;
@@ -28,6 +30,8 @@ PAI_MUST_USE pai_status cli_check_run(cli *c, const pai_model *x, const pai_mode
 /* Runs and gates a rewritten model against the one it came from; `file` for messages. */
 PAI_MUST_USE pai_status cli_check_prove(cli *c, const pai_model *original, const pai_model *m,
 					cli_check *check, const char *file);
+/* The largest relative difference that was allowed of any output. */
+double cli_check_rtol(const cli_check *check);
 /* CHECK, with a message that names the worst output, when one is beyond the tolerance. */
 PAI_MUST_USE pai_status cli_check_gate(cli *c, const cli_check *check, const char *file);
 

@@ -104,6 +104,8 @@ static void summary(cli *c, const job *j, int remaining)
 	cli_print(c, "%s: %" PRIu64 " transforms folded, %d left", j->in, folded, remaining);
 	if (j->check.n)
 		cli_print(c, ", outputs within %.3g on %d inputs", worst, j->check.sets);
+	if (cli_check_rtol(&j->check) > j->check.rtol)
+		cli_print(c, " (rtol %g where computed in 16 bits)", cli_check_rtol(&j->check));
 	cli_print(c, "\nwrote %s\n", j->out);
 }
 

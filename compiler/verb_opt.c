@@ -142,6 +142,8 @@ static void summary(cli *c, const job *j, double seconds)
 		cli_print(c, "%s: no passes", j->in);
 	if (j->check.n)
 		cli_print(c, ", outputs within %.3g on %d inputs", worst, j->check.sets);
+	if (cli_check_rtol(&j->check) > j->check.rtol)
+		cli_print(c, " (rtol %g where computed in 16 bits)", cli_check_rtol(&j->check));
 	cli_print(c, ", %.1f ms\n", 1e3 * seconds);
 	if (!j->dry_run)
 		cli_print(c, "wrote %s\n", j->out);

@@ -297,6 +297,24 @@ report 3 train "$tiny" --data=x.idx2 -o r.onnx
 holds 'reports are valid' python3 "$here/report.py" "$here/../docs/report.schema.json" reports/*.json
 holds 'a report of a failure says why' grep -q E0803 reports/4-opt.json
 
+# tolerances: of 16 bits where those reach, and of units in the last place
+cat >bf.onnxtxt <<'EOF'
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[3] x, float[3] q) => (float[3] y, float[3] z) <float[3] w = {1, 1, 1}>
+{ y = Mul (x, w) h = Cast<to = 16> (q) z = Cast<to = 1> (h) }
+EOF
+sed 's/1, 1, 1/1.05, 1.05, 1.05/' bf.onnxtxt >bf2.onnxtxt
+sed 's/(h) }/(h) k = Mul (z, w) }/; s/float\[3\] z)/float[3] k)/' bf.onnxtxt >bf3.onnxtxt
+sed 's/1, 1, 1/1.05, 1.05, 1.05/' bf3.onnxtxt >bf4.onnxtxt
+expect 1 'output "y"' "$bin" compare bf.onnxtxt bf2.onnxtxt --report=reports/precision.json
+expect 1 'rtol 0.0625' "$bin" compare bf3.onnxtxt bf4.onnxtxt
+holds 'a report says which rtol' grep -q '"rtol":.*0.0625' reports/precision.json
+sed 's/1, 1, 1/1.0000002, 1, 1/' bf.onnxtxt >near.onnxtxt
+expect 0 '' "$bin" compare bf.onnxtxt near.onnxtxt --ulp=4
+expect 1 'E0802' "$bin" compare bf.onnxtxt near.onnxtxt --ulp=0
+expect 1 'E0802' "$bin" compare bf.onnxtxt bf2.onnxtxt --ulp=4
+holds 'reports on precision are valid' python3 "$here/report.py" "$here/../docs/report.schema.json" reports/precision.json
+
 # lengths and batches of training
 train() { # code, text, options...
 	code=$1 text=$2
