@@ -40,7 +40,7 @@ static int add(maker *g, int rank, const int64_t *dims, bool weight)
 {
 	value *v = &g->v[g->n];
 	*v = (value){.rank = rank, .weight = weight};
-	memcpy(v->dims, dims, sizeof *dims * (size_t)rank);
+	pai_copy(v->dims, dims, sizeof *dims * (size_t)rank);
 	return g->n++;
 }
 
