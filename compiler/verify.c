@@ -104,10 +104,10 @@ static void check_inputs(verifier *v, const pai_node *n)
 	if (n->n_in > op->n_in && !is_variadic(op->in, op->n_in))
 		add(v, pai_fail(v->ctx, PAI_E_arity, pai_at_node(n), "has %d inputs, takes %d",
 				n->n_in, op->n_in));
-	for (int i = 0; i < op->n_in || i < n->n_in; i++) {
+	for (int i = 0; op->n_in > 0 && (i < op->n_in || i < n->n_in); i++) {
 		const pai_op_arg *arg = &op->in[i < op->n_in ? i : op->n_in - 1];
 		const bool list = arg->arity == PAI_VARIADIC && !arg->heterogeneous;
-		if (op->n_in > 0 && (arg->arity == PAI_REQUIRED || list) && !pai_node_in(n, i))
+		if ((arg->arity == PAI_REQUIRED || list) && !pai_node_in(n, i))
 			add(v, pai_fail(v->ctx, PAI_E_arity, pai_at_input(n, i),
 					"\"%s\" is required", arg->name));
 	}

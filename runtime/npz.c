@@ -129,7 +129,8 @@ static pai_status read_array(archive *z, zip_file_t *file, const zip_stat_t *st,
 				"%zu bytes", h.nbytes);
 	uint64_t have = n_head - h.offset;
 	pai_copy(t->data, head + h.offset, have);
-	PAI_TRY(read_all(z, file, st->name, (uint8_t *)t->data + have, h.nbytes - have));
+	if (have < h.nbytes)
+		PAI_TRY(read_all(z, file, st->name, (uint8_t *)t->data + have, h.nbytes - have));
 	uint8_t more;
 	zip_int64_t got = z->f.fread(file, &more, 1); /* the checksum is tested at the end */
 	if (got != 0)

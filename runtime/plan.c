@@ -205,8 +205,8 @@ pai_status pai_plan_execute(pai_plan *p)
 		p->views.at[i]->tensor.data = p->views.at[i]->root->tensor.data;
 	if (p->options.profile)
 		return execute_timed(p);
-	const pai_step *at = p->steps.at, *end = at + p->steps.n;
-	for (; at < end; at++)
+	const pai_step *at = p->steps.at;
+	for (int left = p->steps.n; left > 0; left--, at++)
 		PAI_TRY(at->fn(at->args, &p->run));
 	return PAI_OK;
 }
