@@ -514,7 +514,7 @@ static void print_part(char *to, int rank, const int64_t *dims)
 
 static void print_labels(char *to, int rank, const int64_t *dims)
 {
-	int64_t places[4], n = 1;
+	int64_t places[4] = {0}, n = 1;
 	char shape[64];
 	for (int d = 0; d < rank; d++)
 		if (d != 1)
