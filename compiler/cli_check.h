@@ -15,8 +15,8 @@
 typedef struct cli_check {
 	int sets; /* of random inputs */
 	double rtol, atol;
-	double ulp;    /* units in the last place that are allowed too; 0: none */
-	double *rtols; /* [n] of each output, after a run */
+	double ulp;        /* units in the last place that are allowed too; 0: none */
+	double *rtols;     /* [n] of each output, after a run */
 	const char *input; /* file instead of random numbers; NULL: none */
 	pai_difference *differences;
 	int n;
