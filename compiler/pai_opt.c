@@ -85,7 +85,9 @@ static bool out_of_memory(void)
 	const char *const *(*thrown)(void);
 	signal(SIGALRM, on_alarm);
 	alarm(1);
+	/* NOLINTNEXTLINE(bugprone-signal-handler): see the alarm */
 	void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+	/* NOLINTNEXTLINE(bugprone-signal-handler) */
 	void *found = library ? dlsym(library, "__cxa_current_exception_type") : NULL;
 	memcpy(&thrown, &found, sizeof found);
 	const char *const *type = found ? thrown() : NULL;

@@ -244,11 +244,11 @@ typedef struct comparison { /* of one element */
  * between those of its sides will do. */
 static pai_status compare(probe *p, int64_t i, double got, double tolerance, comparison *out)
 {
-	double step = 1e-2 * fmax(1, fabs(pai_tensor_get(p->moved, i)));
+	const double first = 1e-2 * fmax(1, fabs(pai_tensor_get(p->moved, i)));
 	slope s, last = {0}; /* the last that decides */
 	*out = (comparison){.verdict = UNDEFINED, .error = INFINITY};
-	for (int k = 0; k < STEPS; k++, step /= 8) {
-		PAI_TRY(slope_at(p, i, step, &s));
+	for (int k = 0; k < STEPS; k++) {
+		PAI_TRY(slope_at(p, i, ldexp(first, -3 * k), &s));
 		double error = fabs(got - s.central);
 		if (!isfinite(s.central))
 			continue;
