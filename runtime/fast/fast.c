@@ -143,6 +143,17 @@ pai_slot *pai_slot_temp(pai_plan *p, size_t nbytes)
 	return s;
 }
 
+pai_status pai_slot_fixed(pai_plan *p, size_t nbytes, pai_slot **out)
+{
+	pai_slot *s = pai_slot_temp(p, nbytes);
+	s->place = PAI_IN_CONST;
+	s->tensor.data = pai_arena_bulk(p->arena, nbytes);
+	*out = s;
+	return s->tensor.data
+		       ? PAI_OK
+		       : pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(), "no memory for weights");
+}
+
 bool pai_slot_ready(const pai_slot *s)
 {
 	return s->place != PAI_IN_ARENA || s->root->first >= 0;

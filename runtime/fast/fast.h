@@ -44,6 +44,8 @@ pai_slot *pai_slot_out(pai_plan *p, pai_slot *s, bool last);
 void pai_slot_done(pai_plan *p, pai_slot *s, pai_slot *written);
 /* Memory for one step (give it as an output of that step), or between steps. */
 pai_slot *pai_slot_temp(pai_plan *p, size_t nbytes);
+/* Memory that is filled while the plan is built and stays so. */
+PAI_MUST_USE pai_status pai_slot_fixed(pai_plan *p, size_t nbytes, pai_slot **out);
 /* The steps emitted so far compute it. */
 bool pai_slot_ready(const pai_slot *s);
 /* The unit that alone reads the slot, whose contents nobody else wants; else NULL. */

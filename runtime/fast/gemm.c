@@ -193,12 +193,9 @@ static pai_status pack_constant(pai_plan *p, gemm_step *s, const pai_slot *b)
 	if (!pai_slot_constant(b) || s->b_batch || s->g.m < PACK_M || !s->g.k || !s->g.n)
 		return PAI_OK;
 	int64_t wide = (s->g.n + PAI_GEMM_COLUMNS - 1) / PAI_GEMM_COLUMNS * PAI_GEMM_COLUMNS;
-	pai_slot *to = pai_slot_temp(p, sizeof(float) * (size_t)(s->g.k * wide));
+	pai_slot *to;
+	PAI_TRY(pai_slot_fixed(p, sizeof(float) * (size_t)(s->g.k * wide), &to));
 	s->packed = &to->tensor;
-	to->place = PAI_IN_CONST;
-	to->tensor.data = pai_arena_bulk(p->arena, to->tensor.nbytes);
-	if (!to->tensor.data)
-		return pai_fail(p->ctx, PAI_E_memory, pai_at_nothing(), "no memory for weights");
 	pai_product g = s->g;
 	g.b = b->tensor.data;
 	p->own->pack(&g, to->tensor.data);

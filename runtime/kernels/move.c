@@ -171,6 +171,18 @@ void pai_box_copy(const pai_box *box, uint8_t *to, const uint8_t *from, size_t s
 	}
 }
 
+pai_status pai_box_call(pai_call *c, const pai_box *b, int64_t first)
+{
+	pai_flat from, to;
+	if (pai_tensor_nelem(c->out[0]) == 0)
+		return PAI_OK;
+	PAI_TRY(pai_flat_in(c, 0, &from));
+	PAI_TRY(pai_flat_out(c, 0, &to));
+	pai_box_copy(b, to.at, from.at + (size_t)first * from.size, from.size);
+	pai_flat_done(c, 0, &to);
+	return PAI_OK;
+}
+
 void pai_fill(uint8_t *to, int64_t count, const void *value, size_t size)
 {
 	pai_box b = {.rank = 1, .dims = {count}, .to = {1}, .from = {0}};

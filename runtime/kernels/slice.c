@@ -72,15 +72,8 @@ static pai_status slice(pai_call *c)
 	pai_box b = {.rank = x->rank};
 	int64_t offset = slice_box(x->rank, x->dims, r, b.dims, b.from);
 	PAI_TRY(pai_call_output(c, 0, x->dtype, b.rank, b.dims));
-	if (pai_tensor_nelem(c->out[0]) == 0)
-		return PAI_OK;
 	pai_strides(b.rank, b.dims, b.to);
-	pai_flat from, to;
-	PAI_TRY(pai_flat_in(c, 0, &from));
-	PAI_TRY(pai_flat_out(c, 0, &to));
-	pai_box_copy(&b, to.at, from.at + (size_t)offset * from.size, from.size);
-	pai_flat_done(c, 0, &to);
-	return PAI_OK;
+	return pai_box_call(c, &b, offset);
 }
 
 const pai_kernel pai_kernel_slice = {.run = slice};

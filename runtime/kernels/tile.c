@@ -62,12 +62,7 @@ static pai_status tile(pai_call *c)
 	pai_box b = {.rank = 0};
 	int64_t dims[PAI_MAX_RANK];
 	PAI_TRY(tile_box(c, &b, dims));
-	pai_flat from, to;
-	PAI_TRY(pai_flat_in(c, 0, &from));
-	PAI_TRY(pai_flat_out(c, 0, &to));
-	pai_box_copy(&b, to.at, from.at, from.size);
-	pai_flat_done(c, 0, &to);
-	return PAI_OK;
+	return pai_box_call(c, &b, 0);
 }
 
 const pai_kernel pai_kernel_tile = {.run = tile};

@@ -34,12 +34,7 @@ static pai_status transpose(pai_call *c)
 	}
 	pai_strides(b.rank, b.dims, b.to);
 	PAI_TRY(pai_call_output(c, 0, x->dtype, b.rank, b.dims));
-	pai_flat from, to;
-	PAI_TRY(pai_flat_in(c, 0, &from));
-	PAI_TRY(pai_flat_out(c, 0, &to));
-	pai_box_copy(&b, to.at, from.at, from.size);
-	pai_flat_done(c, 0, &to);
-	return PAI_OK;
+	return pai_box_call(c, &b, 0);
 }
 
 const pai_kernel pai_kernel_transpose = {.run = transpose};
