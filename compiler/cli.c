@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -339,6 +340,20 @@ pai_status cli_model(cli *c, const char *path, pai_model **out)
 		return status;
 	}
 	*out = m;
+	return PAI_OK;
+}
+
+/* What is no regular file is left alone, since who reads from a pipe would see its end. Nothing
+ * stays open, so that a run that is killed leaves no temporary file. */
+pai_status cli_try_output(cli *c, const char *path)
+{
+	struct stat st;
+	pai_writer *w;
+	if (!path || strcmp(path, "-") == 0 ||
+	    (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+		return PAI_OK;
+	PAI_TRY(pai_writer_open(c->ctx, path, &w));
+	pai_writer_discard(w);
 	return PAI_OK;
 }
 

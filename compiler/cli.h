@@ -61,6 +61,9 @@ bool cli_is_text(const char *path); /* by its extension */
 PAI_MUST_USE pai_status cli_model(cli *c, const char *path, pai_model **out);
 /* What --dim says; cli_model does so too. */
 PAI_MUST_USE pai_status cli_fix_dims(cli *c, pai_model *m);
+/* Fails where a file of that name could not be written: before long work, as nothing is written
+ * before its end. NULL: nothing is to be written. */
+PAI_MUST_USE pai_status cli_try_output(cli *c, const char *path);
 /* The backend of --runtime. */
 PAI_MUST_USE pai_status cli_backend(cli *c, pai_backend *out);
 

@@ -113,8 +113,12 @@ static void metrics(cJSON *rows)
 {
 	for (int i = 0; pai_metric_get(i); i++) {
 		const pai_metric *m = pai_metric_get(i);
-		cJSON_AddStringToObject(row(rows, m->name, m->summary), "better",
-					m->higher_is_better ? "higher" : "lower");
+		static const char *const labels[] = {[PAI_ANY_LABELS] = "any",
+						     [PAI_CLASSES] = "classes",
+						     [PAI_TARGETS] = "targets"};
+		cJSON *r = row(rows, m->name, m->summary);
+		cJSON_AddStringToObject(r, "better", m->higher_is_better ? "higher" : "lower");
+		cJSON_AddStringToObject(r, "labels", labels[m->of]);
 	}
 }
 

@@ -800,7 +800,9 @@ PAI_API PAI_MUST_USE pai_status pai_items_parse(pai_ctx *ctx, pai_arena *a, cons
 /* Checks an item's settings against its options: unknown keys name the nearest known one. */
 PAI_API PAI_MUST_USE pai_status pai_item_check(pai_ctx *ctx, const pai_item *item,
 					       const pai_option *options);
-/* The canonical spelling, defaults left out. */
+/* The item with the defaults of what it does not give, in the order of the options. */
+PAI_API pai_item *pai_item_resolve(pai_arena *a, const pai_item *item, const pai_option *options);
+/* The canonical spelling, of what the items give. */
 PAI_API const char *pai_items_print(pai_arena *a, const pai_item *items, int n);
 /* Value given, or the default; the item has passed pai_item_check. */
 PAI_API int64_t pai_item_int(const pai_item *item, const pai_option *options, const char *key);

@@ -313,6 +313,21 @@ static const char *value_print(pai_arena *a, const char *value)
 	return out;
 }
 
+pai_item *pai_item_resolve(pai_arena *a, const pai_item *item, const pai_option *options)
+{
+	int n = 0;
+	while (options && options[n].name)
+		n++;
+	pai_item *out = PAI_NEW(a, pai_item);
+	*out = (pai_item){.name = item->name, .at = PAI_NEWS(a, pai_setting, n)};
+	for (int i = 0; i < n; i++) {
+		const char *value = pai_item_string(item, options, options[i].name);
+		if (value)
+			out->at[out->n++] = (pai_setting){options[i].name, value};
+	}
+	return out;
+}
+
 const char *pai_items_print(pai_arena *a, const pai_item *items, int n)
 {
 	const char *s = "";

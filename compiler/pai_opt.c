@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const cli_verb *const verbs[] = {
@@ -44,10 +43,13 @@ static void print_overview(void)
 	printf(" [--json]\n");
 }
 
-static void print_version(void)
+/* Of the libraries that are loaded, which need not be those of the build. */
+static void print_version(cli *c)
 {
+	const char *onednn = pai_onednn_version(c->arena);
 	printf("pai-opt %s\noneDNN %s\nprotobuf-c %s\nONNX IR %d, ai.onnx opset %d\n", PAI_VERSION,
-	       pai_onednn_version(), pai_protobuf_c_version(), PAI_ONNX_IR_VERSION, PAI_ONNX_OPSET);
+	       onednn ? onednn : "not found", pai_protobuf_c_version(), PAI_ONNX_IR_VERSION,
+	       PAI_ONNX_OPSET);
 }
 
 static void show(void *payload, const pai_diag *d)
@@ -164,22 +166,6 @@ static cJSON *messages(const pai_ctx *ctx)
 	return list;
 }
 
-/* Before the verb runs: without a report there is to be no output either. What is no regular file
- * is left alone, since who reads from a pipe would see its end. Nothing stays open, so that a run
- * that is killed leaves no temporary file. */
-static pai_status try_report(cli *c)
-{
-	const char *path = cli_get(c, "report");
-	struct stat st;
-	pai_writer *w;
-	if (strcmp(path, "-") == 0 ||
-	    (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
-		return PAI_OK;
-	PAI_TRY(pai_writer_open(c->ctx, path, &w));
-	pai_writer_discard(w);
-	return PAI_OK;
-}
-
 static pai_status write_report(cli *c, pai_status status)
 {
 	const char *path = cli_get(c, "report");
@@ -225,12 +211,12 @@ static pai_status run_verb(cli *c, int argc, char **argv)
 		return PAI_OK;
 	}
 	if (cli_has(c, "version")) {
-		print_version();
+		print_version(c);
 		return PAI_OK;
 	}
 	PAI_TRY(cli_take_common(c));
 	if (c->report)
-		PAI_TRY(try_report(c));
+		PAI_TRY(cli_try_output(c, cli_get(c, "report")));
 	status = c->verb->run(c);
 	cli_progress_end(c);
 	return c->report ? write_report(c, status) : status;
@@ -243,7 +229,7 @@ static pai_status dispatch(cli *c, int argc, char **argv)
 		return argc < 2 ? PAI_USAGE : PAI_OK;
 	}
 	if (strcmp(argv[1], "--version") == 0) {
-		print_version();
+		print_version(c);
 		return PAI_OK;
 	}
 	if (strncmp(argv[1], "--list-", 7) == 0) {

@@ -450,6 +450,7 @@ static pai_status run(cli *c)
 	pai_model *plain;
 	job j = {.c = c};
 	PAI_TRY(cli_backend(c, &j.backend));
+	PAI_TRY(cli_try_output(c, cli_get(c, "output")));
 	PAI_TRY(cli_model(c, c->args[0], &plain));
 	j.m = pai_model_clone(plain);
 	pai_status status = work(&j, plain);

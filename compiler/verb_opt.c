@@ -183,6 +183,7 @@ static pai_status run(cli *c)
 	job j = {0};
 	pai_model *m, *original = NULL;
 	PAI_TRY(take_options(c, &j));
+	PAI_TRY(cli_try_output(c, j.dry_run ? NULL : j.out));
 	PAI_TRY(cli_model(c, j.in, &m));
 	if (j.pipeline.n && (j.check.sets || j.check.input))
 		original = pai_model_clone(m);

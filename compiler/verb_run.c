@@ -120,6 +120,7 @@ static pai_status run_model(cli *c, const pai_model *m)
 static pai_status run(cli *c)
 {
 	pai_model *m;
+	PAI_TRY(cli_try_output(c, cli_get(c, "output")));
 	PAI_TRY(cli_model(c, c->args[0], &m));
 	pai_status status = run_model(c, m);
 	pai_model_free(m);

@@ -9,6 +9,7 @@ typedef struct job {
 	pai_pipeline pipeline; /* rewrites before training */
 	pai_dataset *data, *val;
 	pai_train_result result;
+	const pai_metric **metrics;
 } job;
 
 static const char *loss_name(const void *payload, int i)
@@ -92,16 +93,25 @@ static pai_status take_schedule(cli *c, pai_train_options *o)
 	return pai_item_check(c->ctx, item, o->schedule->options);
 }
 
-static pai_status take_metric(cli *c, pai_train_options *o)
+static pai_status take_metrics(cli *c, job *j)
 {
-	const char *name = cli_get(c, "metric");
-	if (!name)
+	pai_item *items;
+	const char *text = cli_get(c, "metric");
+	if (!text)
 		return PAI_OK;
+	PAI_TRY(pai_items_parse(c->ctx, c->arena, text, &items, &j->o.n_metrics));
+	j->metrics = PAI_NEWS(c->arena, const pai_metric *, j->o.n_metrics);
+	for (int i = 0; i < j->o.n_metrics; i++) {
+		j->metrics[i] = pai_metric_find(items[i].name);
+		if (!j->metrics[i])
+			return unknown(c, "metric", items[i].name, metric_name);
+		PAI_TRY(pai_item_check(c->ctx, &items[i], NULL));
+	}
+	j->o.metrics = j->metrics;
 	if (!cli_get(c, "val"))
 		return pai_fail(c->ctx, PAI_E_missing_argument, pai_at_nothing(),
 				"--metric is measured on --val=FILE");
-	o->metric = pai_metric_find(name);
-	return o->metric ? PAI_OK : unknown(c, "metric", name, metric_name);
+	return PAI_OK;
 }
 
 /* --passes, then --dendrites, then --transforms, as one pipeline; empty when none is given. */
@@ -147,7 +157,7 @@ static pai_status take_options(cli *c, job *j)
 	PAI_TRY(take_loss(c, s));
 	PAI_TRY(take_optimizer(c, s));
 	PAI_TRY(take_schedule(c, &j->o));
-	PAI_TRY(take_metric(c, &j->o));
+	PAI_TRY(take_metrics(c, j));
 	PAI_TRY(take_numbers(c, &j->o));
 	PAI_TRY(take_rewrites(c, j));
 	PAI_TRY(cli_backend(c, &s->backend));
@@ -161,7 +171,8 @@ static pai_status take_options(cli *c, job *j)
 	j->out = cli_get(c, "o") ? cli_get(c, "o")
 				 : cli_output_beside(c, j->in, ".trained", cli_is_text(j->in));
 	c->quiet |= strcmp(j->out, "-") == 0;
-	return PAI_OK;
+	PAI_TRY(cli_try_output(c, j->out));
+	return cli_try_output(c, j->o.log_steps);
 }
 
 static void show_epoch(cli *c, const pai_train_progress *p)
@@ -172,8 +183,10 @@ static void show_epoch(cli *c, const pai_train_progress *p)
 		snprintf(val, sizeof val, ", validation %.4f", p->val_loss);
 	if (!isnan(p->val_accuracy))
 		snprintf(accuracy, sizeof accuracy, ", accuracy %.2f %%", 100 * p->val_accuracy);
-	cli_print(c, "epoch %d/%d: loss %.4f%s%s, %.1f s\n", p->epoch, p->epochs, p->loss, val,
-		  accuracy, p->seconds);
+	cli_print(c, "epoch %d/%d: loss %.4f%s%s", p->epoch, p->epochs, p->loss, val, accuracy);
+	for (int i = PAI_SCORE_FURTHER; p->scores && i < p->scores->n; i++)
+		cli_print(c, ", %s %.4g", p->scores->metric[i]->name, p->scores->value[i]);
+	cli_print(c, ", %.1f s\n", p->seconds);
 }
 
 static void progress(void *payload, const pai_train_progress *p)
@@ -205,6 +218,11 @@ static void add_number(cJSON *to, const char *key, double v)
 		cJSON_AddNullToObject(to, key);
 }
 
+static const char *resolved(cli *c, const pai_item *item, const pai_option *options)
+{
+	return pai_items_print(c->arena, pai_item_resolve(c->arena, item, options), 1);
+}
+
 static void report(cli *c, const job *j)
 {
 	if (!c->report)
@@ -212,8 +230,9 @@ static void report(cli *c, const job *j)
 	cJSON *t = cJSON_AddObjectToObject(c->report, "train");
 	cJSON_AddStringToObject(t, "data", j->data->path);
 	cJSON_AddStringToObject(t, "loss_name", j->o.session.loss->name);
-	cJSON_AddStringToObject(t, "optimizer",
-				pai_items_print(c->arena, j->o.session.optimizer_settings, 1));
+	cJSON_AddStringToObject(
+		t, "optimizer",
+		resolved(c, j->o.session.optimizer_settings, j->o.session.optimizer->options));
 	cJSON_AddNumberToObject(t, "samples", (double)j->data->n);
 	cJSON_AddNumberToObject(t, "epochs", j->result.epochs);
 	cJSON_AddNumberToObject(t, "steps", (double)j->result.steps);
@@ -222,9 +241,12 @@ static void report(cli *c, const job *j)
 	add_number(t, "val_accuracy", j->result.val_accuracy);
 	add_number(t, "best_accuracy", j->result.best_accuracy);
 	cJSON_AddStringToObject(t, "schedule",
-				pai_items_print(c->arena, j->o.schedule_settings, 1));
+				resolved(c, j->o.schedule_settings, j->o.schedule->options));
 	cJSON_AddStringToObject(t, "metric", j->result.metric ? j->result.metric->name : "");
 	add_number(t, "best", j->result.best);
+	cJSON *scores = cJSON_AddObjectToObject(t, "val_scores");
+	for (int i = 0; i < j->result.scores.n; i++)
+		add_number(scores, j->result.scores.metric[i]->name, j->result.scores.value[i]);
 	add_number(t, "seconds", j->result.seconds);
 }
 
@@ -242,6 +264,7 @@ static pai_status rewrite(cli *c, job *j, pai_model *m)
 static pai_status train(cli *c, job *j, pai_model *m)
 {
 	PAI_TRY(pai_model_initialize(m)); /* rewrites may look at contents */
+	PAI_TRY(pai_lift_constants(m, j->o.session.trainable));
 	PAI_TRY(rewrite(c, j, m));
 	PAI_TRY(pai_dataset_open(c->ctx, cli_get(c, "data"), &j->data));
 	if (cli_get(c, "val"))
@@ -258,9 +281,16 @@ static pai_status train(cli *c, job *j, pai_model *m)
 	PAI_TRY(pai_model_write(m, j->out, NULL));
 	cli_print(c, "%llu steps in %s, wrote %s\n", (unsigned long long)j->result.steps,
 		  cli_duration(c, j->result.seconds), j->out);
-	if (j->o.run_dir)
-		cli_print(c, "the run is in %s: steps.csv, epochs.csv, plot.svg, best.onnx\n",
-			  j->o.run_dir);
+	if (!j->o.run_dir)
+		return PAI_OK;
+	cli_print(c,
+		  "the run is in %s: config.json, steps.csv, epochs.csv, events.jsonl, plot.svg, "
+		  "last.onnx",
+		  j->o.run_dir);
+	if (isnan(j->result.best))
+		cli_print(c, "; no best.onnx, as %s was never a number\n", j->result.metric->name);
+	else
+		cli_print(c, ", best.onnx (%s %.6g)\n", j->result.metric->name, j->result.best);
 	return PAI_OK;
 }
 
@@ -286,8 +316,8 @@ static const cli_option options[] = {
 	{"optimizer", "OPT", "name{key=value,...} (default: adam); see --list-optimizers"},
 	{"schedule", "SCHEDULE",
 	 "of the learning rate: name{key=value,...} (default: constant); see --list-schedules"},
-	{"metric", "NAME",
-	 "score on --val that chooses best.onnx (default: accuracy, else loss); see "
+	{"metric", "NAME,...",
+	 "scores on --val; the first one chooses best.onnx (default: accuracy, else loss); see "
 	 "--list-metrics"},
 	{"epochs", "N", "passes over the data (default 10)"},
 	{"steps", "N", "batches at most"},

@@ -6,6 +6,7 @@
  */
 #include "runtime/runtime.h"
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 typedef void (*convert_fn)(const void *from, void *to, size_t n);
@@ -201,11 +202,55 @@ static pai_status make_feed(pai_ctx *ctx, pai_arena *a, const pai_dataset *d, co
 	return PAI_OK;
 }
 
+/* Probabilities of classes, along axis 1 of [N, C, rest], as one sample has them. */
+static pai_status check_probabilities(pai_ctx *ctx, const pai_dataset *d, const pai_field *f,
+				      const pai_objective *o, int64_t sample)
+{
+	const double tolerance = 1e-3; /* halves are summed, too */
+	const pai_type *output = &o->output->type;
+	const int64_t each = pai_tensor_nelem(&f->tensor) / d->n;
+	const int64_t classes = output->rank >= 2 && output->dims[1] > 0 ? output->dims[1] : each;
+	const int64_t rest = classes ? each / classes : 0;
+	for (int64_t r = 0; r < rest; r++) {
+		double sum = 0;
+		for (int64_t c = 0; c < classes; c++) {
+			double p = pai_tensor_get(&f->tensor, sample * each + c * rest + r);
+			if (!(p >= 0))
+				return pai_fail(ctx, PAI_E_bad_labels, pai_at_file(d->path),
+						"field \"%s\": sample %lld gives class %lld the "
+						"probability %g",
+						f->name, (long long)sample, (long long)c, p);
+			sum += p;
+		}
+		if (!(fabs(sum - 1) <= tolerance))
+			return pai_fail(ctx, PAI_E_bad_labels, pai_at_file(d->path),
+					"field \"%s\": the probabilities of sample %lld sum to %g",
+					f->name, (long long)sample, sum);
+	}
+	return PAI_OK;
+}
+
+static pai_status check_targets(pai_ctx *ctx, const pai_dataset *d, const pai_field *f,
+				const pai_objective *o)
+{
+	const int64_t n = pai_tensor_nelem(&f->tensor);
+	for (int64_t i = 0; i < n; i++)
+		if (!isfinite(pai_tensor_get(&f->tensor, i)))
+			return pai_fail(ctx, PAI_E_bad_labels, pai_at_file(d->path),
+					"field \"%s\": sample %lld has the target %g", f->name,
+					(long long)(i / (n / d->n)), pai_tensor_get(&f->tensor, i));
+	for (int64_t i = 0; o->probabilities && i < d->n; i++)
+		PAI_TRY(check_probabilities(ctx, d, f, o, i));
+	return PAI_OK;
+}
+
 /* Class indices must be below the number of classes (or be the one the loss ignores). */
 static pai_status check_labels(pai_ctx *ctx, const pai_dataset *d, const pai_field *f,
 			       const pai_objective *o)
 {
 	const pai_type *output = &o->output->type;
+	if (pai_dtype_get(f->tensor.dtype)->kind == PAI_KIND_FLOAT)
+		return check_targets(ctx, d, f, o);
 	if (o->label->type.dtype != PAI_INT64 || output->rank < 2 || output->dims[1] < 0)
 		return PAI_OK;
 	const pai_node *ce = NULL;
@@ -276,6 +321,21 @@ void pai_batch_fill(pai_batcher *b, const int64_t *index, int n)
 {
 	for (int i = 0; i <= b->n_inputs; i++)
 		fill(&b->feeds[i], index, n);
+}
+
+bool pai_batch_not_finite(const pai_batcher *b, int n, int *sample, int *input)
+{
+	for (int i = 0; i <= b->n_inputs; i++) {
+		const pai_tensor *t = b->feeds[i].to;
+		const int64_t each = (int64_t)b->feeds[i].n;
+		for (int64_t k = 0; t->dtype == PAI_FLOAT && k < n * each; k++)
+			if (!isfinite(((const float *)t->data)[k])) {
+				*sample = (int)(k / each);
+				*input = i;
+				return true;
+			}
+	}
+	return false;
 }
 
 int64_t pai_fixed_batch(const pai_model *m)

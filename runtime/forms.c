@@ -71,12 +71,22 @@ static pai_node *normalization(forms *f, pai_node *n, const char *what, int n_ou
 	return now;
 }
 
+static void infer_batch_normalization(forms *f, pai_node *n)
+{
+	if (n->n_in == 5 && pai_node_int(n, "spatial", 1) == 1 && pai_normalization_trains(n) &&
+	    !is_read(f, n, 1))
+		normalization(f, n, "BatchNormalization in inference mode", 1);
+}
+
 /* Before opset 14 there were outputs 3 and 4, which are not what later versions compute. */
 static void train_batch_normalization(forms *f, pai_node *n)
 {
-	if (n->n_in != 5 || pai_node_int(n, "spatial", 1) != 1 || is_read(f, n, 3) ||
-	    !statistics_move(f, n))
+	if (n->n_in != 5 || pai_node_int(n, "spatial", 1) != 1 || is_read(f, n, 3))
 		return;
+	if (!statistics_move(f, n)) {
+		infer_batch_normalization(f, n);
+		return;
+	}
 	pai_node *now = normalization(f, n, "BatchNormalization in training mode", 3);
 	pai_patch_set_int(f->patch, now, "training_mode", 1);
 	for (int i = 0; i < 2; i++)
@@ -104,13 +114,6 @@ static pai_status train_dropout(forms *f, pai_node *n)
 			pai_patch_replace(p, n->out[k], now->out[k]);
 	pai_patch_erase(p, n);
 	return PAI_OK;
-}
-
-static void infer_batch_normalization(forms *f, pai_node *n)
-{
-	if (n->n_in == 5 && pai_node_int(n, "spatial", 1) == 1 && pai_normalization_trains(n) &&
-	    !is_read(f, n, 1))
-		normalization(f, n, "BatchNormalization in inference mode", 1);
 }
 
 static void infer_dropout(forms *f, pai_node *n)
@@ -183,6 +186,39 @@ pai_status pai_separate_statistics(pai_model *m)
 	for (int i = 0; i < m->graph->nodes.n; i++)
 		if (pai_node_is(m->graph->nodes.at[i], "BatchNormalization"))
 			separate(p, uses, m->graph->nodes.at[i]);
+	pai_applied applied;
+	return pai_patch_apply(p, -1, &applied);
+}
+
+/* Contents of a Constant that may be a parameter; NULL: it is none. */
+static pai_tensor *parameter_of(const pai_node *n)
+{
+	const pai_attr *a = pai_node_is(n, "Constant") ? pai_node_attr(n, "value") : NULL;
+	pai_tensor *t = a && a->type == PAI_ATTR_TENSOR && !a->ref ? a->t : NULL;
+	return t && t->dtype == PAI_FLOAT && t->rank > 0 && !n->out[0]->is_output ? t : NULL;
+}
+
+static bool has_parameters(const pai_graph *g)
+{
+	for (int i = 0; i < g->inits.n; i++)
+		if (g->inits.at[i]->init->dtype == PAI_FLOAT && g->inits.at[i]->init->rank > 0)
+			return true;
+	return false;
+}
+
+pai_status pai_lift_constants(pai_model *m, const char *trainable)
+{
+	pai_patch *p = pai_patch_new(m->graph);
+	const bool all = !has_parameters(m->graph);
+	for (int i = 0; i < m->graph->nodes.n; i++) {
+		pai_node *n = m->graph->nodes.at[i];
+		pai_tensor *t = parameter_of(n);
+		if (!t || (!all && (!trainable || !pai_glob(trainable, n->out[0]->name))))
+			continue;
+		pai_patch_begin(p, n, "a Constant that is a parameter");
+		pai_patch_replace(p, n->out[0], pai_patch_init(p, n->out[0]->name, t));
+		pai_patch_erase(p, n);
+	}
 	pai_applied applied;
 	return pai_patch_apply(p, -1, &applied);
 }

@@ -5,6 +5,14 @@
 #include <dlfcn.h>
 #include <string.h>
 
+bool pai_library_function(const char *name, const char *function, void *out)
+{
+	void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *at = library ? dlsym(library, function) : NULL;
+	memcpy(out, &at, sizeof at);
+	return at != NULL;
+}
+
 pai_status pai_library_open(pai_ctx *ctx, const char *name, int n, const pai_symbol *symbols,
 			    void *table)
 {

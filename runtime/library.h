@@ -15,4 +15,7 @@ typedef struct pai_symbol {
 PAI_MUST_USE pai_status pai_library_open(pai_ctx *ctx, const char *name, int n,
 					 const pai_symbol *symbols, void *table);
 
+/* One function, quietly: false where library or function are not there. out: a pointer to it. */
+bool pai_library_function(const char *name, const char *function, void *out);
+
 #endif

@@ -25,3 +25,8 @@ const pai_metric *pai_metric_find(const char *name)
 			return metrics[i];
 	return NULL;
 }
+
+bool pai_metric_applies(const pai_metric *m, const pai_loss *loss)
+{
+	return m->of == PAI_ANY_LABELS || (m->of == PAI_CLASSES) == loss->integer_labels;
+}

@@ -110,6 +110,7 @@ static pai_status build(pai_ctx *ctx, const pai_session_options *s, bool trainin
 	}
 	PAI_TRY(pai_infer(m));
 	PAI_TRY(take_output(ctx, m, o));
+	o->probabilities = s->loss->integer_labels && s->float_labels;
 	PAI_TRY(add_label(ctx, o, s->loss->integer_labels && !s->float_labels));
 	const pai_item defaults = {.name = s->loss->name};
 	const pai_item *settings = s->loss_settings ? s->loss_settings : &defaults;

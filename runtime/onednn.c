@@ -11,12 +11,38 @@
 #include <dnnl.h>
 #include <string.h>
 
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
-
-const char *pai_onednn_version(void)
+const char *pai_onednn_version(pai_arena *a)
 {
-	return TEXT(DNNL_VERSION_MAJOR) "." TEXT(DNNL_VERSION_MINOR) "." TEXT(DNNL_VERSION_PATCH);
+	__typeof__(&dnnl_version) version;
+	if (!pai_library_function(PAI_DNNL, "dnnl_version", &version))
+		return NULL;
+	const dnnl_version_t *v = version();
+	return pai_arena_printf(a, "%d.%d.%d", v->major, v->minor, v->patch);
+}
+
+const char *pai_onednn_isa(void)
+{
+	static const struct {
+		const char *name;
+		int isa;
+	} names[] = {
+		{"sse4.1", dnnl_cpu_isa_sse41},
+		{"avx", dnnl_cpu_isa_avx},
+		{"avx2", dnnl_cpu_isa_avx2},
+		{"avx2_vnni", dnnl_cpu_isa_avx2_vnni},
+		{"avx512_core", dnnl_cpu_isa_avx512_core},
+		{"avx512_core_vnni", dnnl_cpu_isa_avx512_core_vnni},
+		{"avx512_core_bf16", dnnl_cpu_isa_avx512_core_bf16},
+		{"avx512_core_amx", dnnl_cpu_isa_avx512_core_amx},
+	};
+	__typeof__(&dnnl_get_effective_cpu_isa) effective;
+	if (!pai_library_function(PAI_DNNL, "dnnl_get_effective_cpu_isa", &effective))
+		return NULL;
+	const int isa = (int)effective();
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (names[i].isa == isa)
+			return names[i].name;
+	return "other";
 }
 
 #if DNNL_VERSION_MAJOR >= 3

@@ -1,5 +1,6 @@
 /* run_folder.c -- what a training run leaves behind. */
 #include "runtime/run_folder.h"
+#include "runtime/fast/own.h"
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
@@ -60,40 +61,61 @@ static void add_text(cJSON *to, const char *key, const char *v)
 		cJSON_AddNullToObject(to, key);
 }
 
-static const char *item_text(pai_run_folder *f, const pai_item *item, const char *name)
+/* An item with all its settings, as a command line would give it. */
+static const char *item_text(pai_run_folder *f, const pai_item *item, const char *name,
+			     const pai_option *options)
 {
-	return item ? pai_items_print(f->arena, item, 1) : name;
+	const pai_item defaults = {.name = name};
+	return pai_items_print(f->arena,
+			       pai_item_resolve(f->arena, item ? item : &defaults, options), 1);
 }
 
-static pai_status write_config(pai_run_folder *f, const pai_model *m, const pai_train_options *o,
-			       int batch)
+static void add_names(cJSON *to, const char *key, const pai_scores *s)
 {
-	const pai_session_options *s = &o->session;
-	cJSON *c = cJSON_CreateObject();
-	cJSON_AddNumberToObject(c, "schema", 1);
-	add_text(c, "version", PAI_VERSION);
-	add_text(c, "onednn", pai_onednn_version());
-	add_text(c, "model", m->path);
-	add_text(c, "data", o->data->path);
-	add_number(c, "samples", (double)o->data->n);
-	add_text(c, "val", o->val ? o->val->path : NULL);
-	add_text(c, "loss", item_text(f, s->loss_settings, s->loss->name));
-	add_text(c, "optimizer", item_text(f, s->optimizer_settings, s->optimizer->name));
-	add_text(c, "schedule",
-		 item_text(f, o->schedule_settings, o->schedule ? o->schedule->name : "constant"));
-	add_text(c, "metric", o->metric ? o->metric->name : NULL);
+	cJSON *names = cJSON_AddArrayToObject(to, key);
+	for (int i = 0; i < s->n; i++)
+		cJSON_AddItemToArray(names, cJSON_CreateString(s->metric[i]->name));
+}
+
+static void add_session(pai_run_folder *f, cJSON *c, const pai_session_options *s)
+{
+	add_text(c, "loss", item_text(f, s->loss_settings, s->loss->name, s->loss->options));
+	add_text(c, "optimizer",
+		 item_text(f, s->optimizer_settings, s->optimizer->name, s->optimizer->options));
 	add_text(c, "output", s->output);
 	add_text(c, "freeze", s->freeze);
 	add_text(c, "trainable", s->trainable);
-	add_number(c, "epochs", o->epochs);
-	add_number(c, "steps", (double)o->steps);
-	add_number(c, "batch_size", batch);
-	cJSON_AddBoolToObject(c, "shuffle", o->shuffle);
-	cJSON_AddBoolToObject(c, "drop_last", o->drop_last);
 	cJSON_AddStringToObject(
 		c, "seed", pai_arena_printf(f->arena, "%llu", (unsigned long long)f->ctx->seed));
 	add_number(c, "threads", s->threads ? s->threads : f->ctx->threads);
 	add_text(c, "runtime", s->backend == PAI_FAST ? "fast" : "reference");
+	add_text(c, "kernels", pai_own_pick()->name);
+	add_text(c, "onednn", pai_onednn_version(f->arena));
+	add_text(c, "onednn_isa", pai_onednn_isa());
+}
+
+static pai_status write_config(pai_run_folder *f, const pai_run_config *r)
+{
+	const pai_train_options *o = r->options;
+	const pai_schedule *schedule = o->schedule ? o->schedule : pai_schedule_find("constant");
+	cJSON *c = cJSON_CreateObject();
+	cJSON_AddNumberToObject(c, "schema", 1);
+	add_text(c, "version", PAI_VERSION);
+	add_text(c, "model", r->model->path);
+	add_text(c, "data", o->data->path);
+	add_number(c, "samples", (double)o->data->n);
+	add_text(c, "val", o->val ? o->val->path : NULL);
+	add_text(c, "schedule",
+		 item_text(f, o->schedule_settings, schedule->name, schedule->options));
+	add_text(c, "metric", r->scores->metric[r->chooser]->name);
+	if (o->val)
+		add_names(c, "metrics", r->scores);
+	add_number(c, "epochs", r->epochs);
+	add_number(c, "steps", (double)r->steps);
+	add_number(c, "batch_size", r->batch);
+	cJSON_AddBoolToObject(c, "shuffle", o->shuffle);
+	cJSON_AddBoolToObject(c, "drop_last", o->drop_last);
+	add_session(f, c, &o->session);
 	char *text = cJSON_Print(c);
 	cJSON_Delete(c);
 	if (!text)
@@ -108,31 +130,42 @@ static pai_status write_config(pai_run_folder *f, const pai_model *m, const pai_
 	return status;
 }
 
-static pai_status open_folder(pai_run_folder *f, const pai_model *m, const pai_train_options *o,
-			      int batch)
+/* Columns after those that every run has. */
+static const char *further_columns(pai_run_folder *f, const pai_scores *s)
+{
+	const char *names = "";
+	for (int i = PAI_SCORE_FURTHER; i < s->n; i++)
+		names = pai_arena_printf(f->arena, "%s,val_%s", names, s->metric[i]->name);
+	return names;
+}
+
+static pai_status open_folder(pai_run_folder *f, const pai_run_config *r)
 {
 	if (mkdir(f->dir, 0777) != 0)
 		return errno == EEXIST ? pai_fail(f->ctx, PAI_E_run_dir, pai_at_file(f->dir),
 						  "exists already")
 				       : cannot_write(f, f->dir);
-	PAI_TRY(write_config(f, m, o, batch));
+	PAI_TRY(write_config(f, r));
 	PAI_TRY(open_text(f, "steps.csv", "step,epoch,loss,lr,seconds\n", &f->steps));
-	PAI_TRY(open_text(f, "epochs.csv",
-			  "epoch,steps,train_loss,val_loss,val_accuracy,lr,seconds\n", &f->epochs));
+	const char *head = pai_arena_printf(
+		f->arena, "epoch,steps,train_loss,val_loss,val_accuracy,lr,seconds%s\n",
+		further_columns(f, r->scores));
+	PAI_TRY(open_text(f, "epochs.csv", head, &f->epochs));
 	PAI_TRY(open_text(f, "events.jsonl", "", &f->events));
 	put_json(f->events, event("start"));
 	return PAI_OK;
 }
 
-pai_status pai_run_folder_open(pai_ctx *ctx, pai_arena *a, const pai_model *m,
-			       const pai_train_options *o, int batch, pai_run_folder *out)
+pai_status pai_run_folder_open(pai_ctx *ctx, pai_arena *a, const pai_run_config *config,
+			       pai_run_folder *out)
 {
+	const pai_train_options *o = config->options;
 	*out = (pai_run_folder){.ctx = ctx, .arena = a, .dir = o->run_dir};
 	if (o->log_steps) {
 		PAI_TRY(pai_writer_open(ctx, o->log_steps, &out->log));
 		pai_writer_printf(out->log, "step,epoch,loss,lr\n");
 	}
-	return out->dir ? open_folder(out, m, o, batch) : PAI_OK;
+	return out->dir ? open_folder(out, config) : PAI_OK;
 }
 
 void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss, double lr,
@@ -145,6 +178,15 @@ void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss
 	if (f->steps)
 		fprintf(f->steps, "%llu,%d,%.9g,%.7g,%.6f\n", (unsigned long long)step, epoch,
 			(double)loss, lr, seconds);
+}
+
+static void add_scores(const pai_run_folder *f, cJSON *to, const pai_epoch_row *row)
+{
+	add_number(to, "val_loss", row->val_loss);
+	add_number(to, "val_accuracy", row->val_accuracy);
+	for (int i = PAI_SCORE_FURTHER; i < row->scores.n; i++)
+		add_number(to, pai_arena_printf(f->arena, "val_%s", row->scores.metric[i]->name),
+			   row->scores.value[i]);
 }
 
 static pai_status plot(pai_run_folder *f)
@@ -172,6 +214,13 @@ static pai_status plot(pai_run_folder *f)
 			      panels);
 }
 
+/* A cell stays empty where nothing was measured. */
+static void put_score(FILE *to, double v)
+{
+	if (isfinite(v))
+		fprintf(to, "%.9g", v);
+}
+
 pai_status pai_run_folder_epoch(pai_run_folder *f, const pai_epoch_row *row)
 {
 	if (!f->dir)
@@ -179,18 +228,20 @@ pai_status pai_run_folder_epoch(pai_run_folder *f, const pai_epoch_row *row)
 	PAI_PUSH(f->arena, f->rows, *row);
 	fprintf(f->epochs, "%d,%llu,%.9g,", row->epoch, (unsigned long long)row->steps,
 		row->train_loss);
-	if (isfinite(row->val_loss))
-		fprintf(f->epochs, "%.9g", row->val_loss);
+	put_score(f->epochs, row->val_loss);
 	fputc(',', f->epochs);
-	if (isfinite(row->val_accuracy))
-		fprintf(f->epochs, "%.9g", row->val_accuracy);
-	fprintf(f->epochs, ",%.7g,%.3f\n", row->lr, row->train_seconds);
+	put_score(f->epochs, row->val_accuracy);
+	fprintf(f->epochs, ",%.7g,%.3f", row->lr, row->train_seconds);
+	for (int i = PAI_SCORE_FURTHER; i < row->scores.n; i++) {
+		fputc(',', f->epochs);
+		put_score(f->epochs, row->scores.value[i]);
+	}
+	fputc('\n', f->epochs);
 	cJSON *e = event("epoch");
 	add_number(e, "epoch", row->epoch);
 	add_number(e, "steps", (double)row->steps);
 	add_number(e, "train_loss", row->train_loss);
-	add_number(e, "val_loss", row->val_loss);
-	add_number(e, "val_accuracy", row->val_accuracy);
+	add_scores(f, e, row);
 	put_json(f->events, e);
 	fflush(f->epochs);
 	fflush(f->steps);
@@ -210,8 +261,7 @@ pai_status pai_run_folder_best(pai_run_folder *f, const pai_model *m, const pai_
 	PAI_TRY(status);
 	cJSON *e = event("best");
 	add_number(e, "epoch", row->epoch);
-	add_number(e, "val_loss", row->val_loss);
-	add_number(e, "val_accuracy", row->val_accuracy);
+	add_scores(f, e, row);
 	put_json(f->events, e);
 	return PAI_OK;
 }

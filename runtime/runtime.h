@@ -429,17 +429,36 @@ double pai_scheduling_factor(const pai_scheduling *s, uint64_t step); /* step: 0
 /* ---- metrics.def ---- */
 
 typedef struct pai_tally {
-	double sum, count; /* the score is their ratio; count 0: it does not apply */
+	double sum, count; /* the score is their ratio; count 0: nothing was measured */
+	bool ignores;      /* predictions with the label `ignored` do not count */
+	int64_t ignored;
 } pai_tally;
+
+typedef enum pai_labels { /* what a metric can be measured on */
+			  PAI_ANY_LABELS,
+			  PAI_CLASSES, /* of a loss with integer labels, be they indices or
+					  probabilities */
+			  PAI_TARGETS, /* shaped as the output, of any other loss */
+} pai_labels;
 
 typedef struct pai_metric { /* METRIC(name) -> pai_metric_<name>, in metrics/<name>.c */
 	const char *name, *summary;
-	bool higher_is_better, of_classes; /* of_classes: for losses with integer labels */
+	bool higher_is_better;
+	pai_labels of;
 	/* Adds a batch, whose mean loss is `loss`. */
 	void (*add)(pai_tally *t, const pai_tensor *output, const pai_tensor *labels, double loss);
 } pai_metric;
 PAI_API const pai_metric *pai_metric_get(int i); /* NULL at the end */
 PAI_API const pai_metric *pai_metric_find(const char *name);
+PAI_API bool pai_metric_applies(const pai_metric *m, const pai_loss *loss);
+
+enum { PAI_SCORE_LOSS, PAI_SCORE_ACCURACY, PAI_SCORE_FURTHER }; /* places among scores */
+
+typedef struct pai_scores { /* of a model on a data set */
+	int n;
+	const pai_metric *metric[16];
+	double value[16]; /* NaN: not measured, or it does not apply */
+} pai_scores;
 
 /* ---- initializers.c: contents of weights that a model leaves to us ---- */
 
@@ -462,7 +481,7 @@ typedef struct pai_moving {
 } pai_moving;
 bool pai_moves(const pai_moving *w, const char *initializer);
 /* Puts BatchNormalization and Dropout into training mode; a BatchNormalization whose statistics do
- * not move stays as it is. */
+ * not move is put into inference mode, so that it computes what it computes when measured. */
 PAI_MUST_USE pai_status pai_training_forms(pai_model *m, const pai_moving *w, pai_statistic **out,
 					   int *n_out);
 /* The other way round, for what the file holds in training mode. */
@@ -473,6 +492,10 @@ bool pai_normalization_trains(const pai_node *n);
  * BatchNormalization has as scale and variance, bias and mean. Where running statistics were merged
  * with anything else, the node gets tensors of its own again. */
 PAI_API PAI_MUST_USE pai_status pai_separate_statistics(pai_model *m);
+/* Exporters may write weights as Constant nodes. Those of float arrays in the main graph become
+ * initialisers of the same names: all of them where the model has no float array among its
+ * initialisers, else those that `trainable` names. */
+PAI_API PAI_MUST_USE pai_status pai_lift_constants(pai_model *m, const char *trainable);
 
 /* ---- objective.c: a model with labels and a loss ---- */
 
@@ -481,6 +504,7 @@ typedef struct pai_objective {
 			    * infers), loss */
 	pai_value *output; /* what the loss is taken of */
 	pai_value *label, *loss;
+	bool probabilities;        /* the labels are those of the classes */
 	pai_statistic *statistics; /* when it trains */
 	int n_statistics;
 } pai_objective;
@@ -515,9 +539,10 @@ PAI_API PAI_MUST_USE pai_status pai_session_new(pai_ctx *ctx, const pai_model *m
 						const pai_session_options *o, pai_session **out);
 PAI_API void pai_session_free(pai_session *s);
 /* One step on a batch: inputs in the model's order, labels (int64 or float). *loss is that before
- * the step. NUMERIC when it is not finite; the weights are then those before the step. NUMERIC also
- * when a gradient was not finite: weights and states of the optimiser are then spoilt, and
- * pai_session_restore brings back the weights last kept. */
+ * the step. An error before anything moved, such as a loss that is not finite (NUMERIC), leaves the
+ * session as it was before the step. An error later, such as a gradient that is not finite
+ * (NUMERIC) or memory that ran out, leaves it halfway: some parameters have moved. Until
+ * pai_session_restore, steps, measuring, keeping and storing then fail with USAGE. */
 PAI_API PAI_MUST_USE pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,
 						 const pai_tensor *labels, float *loss);
 /* The model as it infers, with the weights of now. *output is borrowed until the next call. */
@@ -535,9 +560,11 @@ PAI_API int64_t pai_session_parameters(const pai_session *s);
 /* Gradient of a trained initialiser in the last step, as many floats as it has elements; NULL: it
  * is not trained, or gradients are not kept. */
 PAI_API const float *pai_session_gradient(const pai_session *s, const char *initializer);
-/* Keeps, and later puts back, weights and running statistics. */
+/* Keeps, and later puts back, all that steps change: weights, running statistics, states of the
+ * optimiser and the number of steps, but not the learning rate. */
 PAI_API PAI_MUST_USE pai_status pai_session_keep(pai_session *s);
-PAI_API void pai_session_restore(pai_session *s); /* what was last kept */
+/* To what was last kept, or where nothing was, to how the session began. */
+PAI_API void pai_session_restore(pai_session *s);
 /* False where a weight is NaN or infinite; *name is its initialiser. */
 PAI_API bool pai_session_finite(const pai_session *s, const char **name);
 
@@ -565,6 +592,9 @@ PAI_MUST_USE pai_status pai_batcher_new(pai_ctx *ctx, pai_arena *a, const pai_ob
 					pai_batcher *out);
 /* Samples index[0 .. n) into the tensors, whose first size becomes n. n <= max_batch */
 void pai_batch_fill(pai_batcher *b, const int64_t *index, int n);
+/* The first NaN or infinity among the n samples that were filled in last: which of them, and in
+ * which input (n_inputs: the labels). */
+bool pai_batch_not_finite(const pai_batcher *b, int n, int *sample, int *input);
 /* Samples the model takes at a time; 0: any number. */
 int64_t pai_fixed_batch(const pai_model *m);
 
@@ -595,6 +625,7 @@ typedef struct pai_train_progress {
 	double seconds, seconds_left, loss, lr;
 	double val_loss, val_accuracy; /* NaN: not measured now */
 	bool epoch_end;
+	const pai_scores *scores; /* at the end of an epoch with val; else NULL */
 } pai_train_progress;
 
 typedef struct pai_train_options {
@@ -607,7 +638,10 @@ typedef struct pai_train_options {
 	bool shuffle, drop_last;
 	const pai_schedule *schedule;      /* NULL: constant */
 	const pai_item *schedule_settings; /* NULL: defaults */
-	const pai_metric *metric; /* what chooses the best model; NULL: accuracy, else loss */
+	/* Measured on val beside loss and accuracy; the first one chooses the best model. None: the
+	 * accuracy does where it applies, else the loss. */
+	int n_metrics;
+	const pai_metric *const *metrics;
 	const char *run_dir, *log_steps; /* NULL: none */
 	void (*progress)(void *payload, const pai_train_progress *p);
 	void *payload;
@@ -618,7 +652,8 @@ typedef struct pai_train_result {
 	uint64_t steps;
 	double loss, val_loss, val_accuracy, best_accuracy, seconds;
 	const pai_metric *metric; /* that chose the best model */
-	double best;              /* its value there; NaN: not measured */
+	double best;              /* its value there; NaN: never a number, so there is no best */
+	pai_scores scores;        /* of the last epoch; none without val */
 } pai_train_result;
 
 /* Trains the model in place (its weights), after pai_model_initialize. NUMERIC on a NaN loss: the
@@ -631,7 +666,10 @@ PAI_API PAI_MUST_USE pai_status pai_evaluate(pai_ctx *ctx, const pai_model *m,
 					     double *loss, double *accuracy);
 
 /* ---- onednn.c ---- */
-PAI_API const char *pai_onednn_version(void); /* "2.6.3"; does not start an engine */
+/* Of the library that is loaded, which is opened for that: "2.6.3"; NULL: it cannot be opened.
+ * Starts no engine. */
+PAI_API const char *pai_onednn_version(pai_arena *a);
+PAI_API const char *pai_onednn_isa(void); /* instructions that it uses: "avx2"; NULL: none */
 
 #ifdef __cplusplus
 }

@@ -38,10 +38,9 @@ pai_scheduling pai_scheduling_new(pai_arena *a, const pai_schedule *s, const pai
 	double *numbers = PAI_NEWS(a, double, n);
 	for (int i = 1; i < n; i++)
 		numbers[i - 1] = pai_item_float(item, s->options, s->options[i].name);
-	uint64_t warmup = (uint64_t)pai_item_int(item, s->options, "warmup");
 	return (pai_scheduling){.schedule = s,
 				.settings = numbers,
-				.warmup = warmup < steps ? warmup : steps,
+				.warmup = (uint64_t)pai_item_int(item, s->options, "warmup"),
 				.steps = steps,
 				.steps_per_epoch = steps_per_epoch};
 }

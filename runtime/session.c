@@ -62,11 +62,16 @@ struct pai_session {
 	moving *statistics;
 	int n_statistics;
 	size_t n; /* floats in each flat array */
-	float *weights, *gradients, *states[4], *kept, *kept_statistics;
+	float *weights, *gradients, *states[4];
 	double *settings; /* of the optimiser, after lr */
 	double lr;
 	uint64_t steps;
 	float loss;
+	bool halfway; /* a step failed after parameters had begun to move */
+	struct {
+		float *weights, *states[4], *statistics; /* NULL: nothing was kept */
+		uint64_t steps;
+	} kept;
 };
 
 static pai_status no_memory(pai_session *s, size_t nbytes)
@@ -183,6 +188,20 @@ static void lay_out(pai_session *s)
 	}
 }
 
+/* As the model has it. */
+static void begin_anew(pai_session *s)
+{
+	for (int i = 0; i < s->n_parameters; i++)
+		pai_copy(s->weights + s->parameters[i].at, s->parameters[i].init->init->data,
+			 s->parameters[i].init->init->nbytes);
+	for (int i = 0; i < s->options.optimizer->n_states; i++)
+		memset(s->states[i], 0, s->n * sizeof(float));
+	for (int i = 0; i < s->n_statistics; i++)
+		pai_copy(s->statistics[i].now, s->statistics[i].init->init->data,
+			 s->statistics[i].init->init->nbytes);
+	s->steps = 0;
+}
+
 static pai_status make_arrays(pai_session *s)
 {
 	PAI_TRY(zeros(s, s->n, &s->weights));
@@ -190,9 +209,6 @@ static pai_status make_arrays(pai_session *s)
 		PAI_TRY(zeros(s, s->n, &s->gradients));
 	for (int i = 0; i < s->options.optimizer->n_states; i++)
 		PAI_TRY(zeros(s, s->n, &s->states[i]));
-	for (int i = 0; i < s->n_parameters; i++)
-		pai_copy(s->weights + s->parameters[i].at, s->parameters[i].init->init->data,
-			 s->parameters[i].init->init->nbytes);
 	const pai_objective *o = &s->train.objective;
 	s->statistics = PAI_NEWS(s->arena, moving, o->n_statistics + 1);
 	for (int i = 0; i < o->n_statistics; i++) {
@@ -203,11 +219,10 @@ static pai_status make_arrays(pai_session *s)
 		PAI_TRY(zeros(s, m->n, &m->then));
 		for (int k = 0; k < i && !m->now; k++) /* two nodes may share one */
 			m->now = s->statistics[k].init == v ? s->statistics[k].now : NULL;
-		if (m->now)
-			continue;
-		PAI_TRY(zeros(s, m->n, &m->now));
-		pai_copy(m->now, v->init->data, v->init->nbytes);
+		if (!m->now)
+			PAI_TRY(zeros(s, m->n, &m->now));
 	}
+	begin_anew(s);
 	return PAI_OK;
 }
 
@@ -258,6 +273,7 @@ static pai_status begin_updates(void *session, float loss)
 		return pai_fail(s->ctx, PAI_E_not_finite, pai_at_nothing(),
 				"the loss of step %llu is %s", (unsigned long long)s->steps + 1,
 				isnan(loss) ? "NaN" : "infinite");
+	s->halfway = true;
 	s->steps++;
 	for (int i = 0; i < s->n_parameters; i++) {
 		parameter *p = &s->parameters[i];
@@ -433,7 +449,9 @@ static pai_status finish_step(void *args, pai_run *run)
 	for (int i = 0; i < s->n_statistics; i++)
 		pai_copy(s->statistics[i].now, s->statistics[i].then,
 			 s->statistics[i].n * sizeof(float));
-	return check_weights(s);
+	PAI_TRY(check_weights(s));
+	s->halfway = false;
+	return PAI_OK;
 }
 
 static bool same_shape(const pai_tensor *a, const pai_tensor *b)
@@ -495,10 +513,21 @@ static pai_status run_half(pai_session *s, half *h, const pai_tensor *const *inp
 	return pai_plan_run(p, h->in, outputs);
 }
 
+/* What stands between two steps serves nobody. */
+static pai_status check_whole(const pai_session *s)
+{
+	return !s->halfway ? PAI_OK
+			   : pai_fail(s->ctx, PAI_E_halfway,
+				      pai_at_file(s->train.objective.model->path),
+				      "step %llu failed when some parameters had moved",
+				      (unsigned long long)s->steps);
+}
+
 pai_status pai_session_step(pai_session *s, const pai_tensor *const *inputs,
 			    const pai_tensor *labels, float *loss)
 {
 	const pai_tensor *outputs[1];
+	PAI_TRY(check_whole(s));
 	PAI_TRY(run_half(s, &s->train, inputs, labels, outputs));
 	*loss = s->loss;
 	return PAI_OK;
@@ -508,6 +537,7 @@ pai_status pai_session_evaluate(pai_session *s, const pai_tensor *const *inputs,
 				const pai_tensor *labels, const pai_tensor **output, float *loss)
 {
 	const pai_tensor *outputs[2];
+	PAI_TRY(check_whole(s));
 	PAI_TRY(run_half(s, &s->infer, inputs, labels, outputs));
 	*output = outputs[0];
 	*loss = *(const float *)outputs[1]->data;
@@ -567,6 +597,7 @@ static pai_status store_one(const pai_session *s, pai_model *m, pai_patch *p, co
 
 pai_status pai_session_store(const pai_session *s, pai_model *m)
 {
+	PAI_TRY(check_whole(s));
 	pai_patch *p = pai_patch_new(m->graph);
 	pai_patch_begin(p, NULL, "trained weights");
 	for (int i = 0; i < s->n_parameters; i++)
@@ -586,27 +617,44 @@ static size_t statistics_size(const pai_session *s)
 	return n;
 }
 
+static pai_status make_kept(pai_session *s)
+{
+	if (s->kept.weights)
+		return PAI_OK;
+	PAI_TRY(zeros(s, statistics_size(s), &s->kept.statistics));
+	for (int i = 0; i < s->options.optimizer->n_states; i++)
+		PAI_TRY(zeros(s, s->n, &s->kept.states[i]));
+	return zeros(s, s->n, &s->kept.weights);
+}
+
 pai_status pai_session_keep(pai_session *s)
 {
-	if (!s->kept) {
-		PAI_TRY(zeros(s, statistics_size(s), &s->kept_statistics));
-		PAI_TRY(zeros(s, s->n, &s->kept));
-	}
-	pai_copy(s->kept, s->weights, s->n * sizeof(float));
-	float *to = s->kept_statistics;
+	PAI_TRY(check_whole(s));
+	PAI_TRY(make_kept(s));
+	pai_copy(s->kept.weights, s->weights, s->n * sizeof(float));
+	for (int i = 0; i < s->options.optimizer->n_states; i++)
+		pai_copy(s->kept.states[i], s->states[i], s->n * sizeof(float));
+	float *to = s->kept.statistics;
 	for (int i = 0; i < s->n_statistics; to += s->statistics[i++].n)
 		pai_copy(to, s->statistics[i].now, s->statistics[i].n * sizeof(float));
+	s->kept.steps = s->steps;
 	return PAI_OK;
 }
 
 void pai_session_restore(pai_session *s)
 {
-	if (!s->kept)
+	s->halfway = false;
+	if (!s->kept.weights) {
+		begin_anew(s);
 		return;
-	pai_copy(s->weights, s->kept, s->n * sizeof(float));
-	const float *from = s->kept_statistics;
+	}
+	pai_copy(s->weights, s->kept.weights, s->n * sizeof(float));
+	for (int i = 0; i < s->options.optimizer->n_states; i++)
+		pai_copy(s->states[i], s->kept.states[i], s->n * sizeof(float));
+	const float *from = s->kept.statistics;
 	for (int i = 0; i < s->n_statistics; from += s->statistics[i++].n)
 		pai_copy(s->statistics[i].now, from, s->statistics[i].n * sizeof(float));
+	s->steps = s->kept.steps;
 }
 
 bool pai_session_finite(const pai_session *s, const char **name)

@@ -26,7 +26,10 @@ typedef struct trainer {
 	double start, epoch_start, loss_sum;
 	int64_t loss_samples;
 	pai_scheduling schedule;
-	double lr; /* before the schedule */
+	double lr;         /* before the schedule */
+	pai_scores scores; /* what is measured, and the values of the last time */
+	int chooser;       /* which of them chooses the best model */
+	bool warned;       /* of a validation that gave no number */
 	pai_train_result result;
 } trainer;
 
@@ -68,8 +71,23 @@ static void report(const trainer *t, int epoch, float loss, const pai_epoch_row 
 		p.loss = row->train_loss;
 		p.val_loss = row->val_loss;
 		p.val_accuracy = row->val_accuracy;
+		p.scores = t->o.val ? &t->scores : NULL;
 	}
 	t->o.progress(t->o.payload, &p);
+}
+
+/* NaN in the data is the likely cause of NaN in the loss; say where it is. */
+static void blame_data(const trainer *t, const pai_batcher *b, const pai_dataset *d,
+		       const int64_t *samples, int n)
+{
+	pai_value *const *inputs;
+	int sample, input;
+	if (!pai_batch_not_finite(b, n, &sample, &input))
+		return;
+	pai_model_inputs(pai_session_objective(t->session)->model, &inputs);
+	pai_note(t->ctx, pai_at_file(d->path),
+		 "sample %lld has NaN or infinity in what goes to \"%s\"",
+		 (long long)samples[sample], inputs[input]->name);
 }
 
 static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
@@ -79,8 +97,11 @@ static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 	pai_session_set_lr(t->session,
 			   (float)(t->lr * pai_scheduling_factor(&t->schedule, t->steps)));
 	pai_batch_fill(&t->data, t->order + from, n);
-	PAI_TRY(pai_session_step(t->session, (const pai_tensor *const *)t->data.inputs,
-				 t->data.labels, &loss));
+	pai_status status = pai_session_step(t->session, (const pai_tensor *const *)t->data.inputs,
+					     t->data.labels, &loss);
+	if (status == PAI_NUMERIC)
+		blame_data(t, &t->data, t->o.data, t->order + from, n);
+	PAI_TRY(status);
 	t->steps++;
 	t->loss_sum += (double)loss * n;
 	t->loss_samples += n;
@@ -90,36 +111,65 @@ static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 	return PAI_OK;
 }
 
-typedef struct measure {          /* over a data set */
-	const pai_metric *metric; /* beside loss and accuracy; NULL: none */
-	bool classes;
-	pai_tally loss, accuracy, chosen;
+static void add_score(pai_scores *s, const pai_metric *metric)
+{
+	for (int i = 0; i < s->n; i++)
+		if (s->metric[i] == metric)
+			return;
+	s->metric[s->n] = metric;
+	s->value[s->n++] = (double)NAN;
+}
+
+/* What is measured: loss and accuracy, then what else is asked for. */
+static pai_scores scores_new(const pai_train_options *o)
+{
+	pai_scores s = {0};
+	add_score(&s, pai_metric_find("loss"));
+	add_score(&s, pai_metric_find("accuracy"));
+	for (int i = 0; i < o->n_metrics; i++)
+		add_score(&s, o->metrics[i]);
+	return s;
+}
+
+typedef struct measure { /* over a data set, by the metrics of the scores */
+	pai_scores *scores;
+	const pai_loss *loss;
+	pai_tally tallies[sizeof((pai_scores *)0)->metric / sizeof(pai_metric *)];
 } measure;
 
-static void take(const pai_metric *metric, const measure *m, pai_tally *t, const pai_tensor *output,
-		 const pai_tensor *labels, double loss)
+static measure measure_new(pai_scores *scores, const pai_session_options *s)
 {
-	if (metric && (m->classes || !metric->of_classes))
-		metric->add(t, output, labels, loss);
+	measure m = {.scores = scores, .loss = s->loss};
+	const pai_item *item = s->loss_settings;
+	if (item && pai_item_string(item, s->loss->options, "ignore_index"))
+		for (int i = 0; i < scores->n; i++) {
+			m.tallies[i].ignores = true;
+			m.tallies[i].ignored = pai_item_int(item, s->loss->options, "ignore_index");
+		}
+	return m;
 }
 
 static void measure_batch(measure *m, const pai_tensor *output, const pai_tensor *labels, int n,
 			  float loss)
 {
-	m->loss.sum += (double)loss * n;
-	m->loss.count += n;
-	take(pai_metric_find("accuracy"), m, &m->accuracy, output, labels, (double)loss);
-	take(m->metric, m, &m->chosen, output, labels, (double)loss);
+	m->tallies[PAI_SCORE_LOSS].sum += (double)loss * n;
+	m->tallies[PAI_SCORE_LOSS].count += n;
+	for (int i = PAI_SCORE_ACCURACY; i < m->scores->n; i++)
+		if (pai_metric_applies(m->scores->metric[i], m->loss))
+			m->scores->metric[i]->add(&m->tallies[i], output, labels, (double)loss);
 }
 
-static double tally(const pai_tally *t)
+static void measure_end(measure *m)
 {
-	return t->count > 0 ? t->sum / t->count : (double)NAN;
+	for (int i = 0; i < m->scores->n; i++) {
+		const pai_tally *t = &m->tallies[i];
+		m->scores->value[i] = t->count > 0 ? t->sum / t->count : (double)NAN;
+	}
 }
 
 static pai_status validate(trainer *t, pai_epoch_row *row)
 {
-	measure m = {.metric = t->o.metric, .classes = t->o.session.loss->integer_labels};
+	measure m = measure_new(&t->scores, &t->o.session);
 	for (int64_t from = 0; from < t->val.n; from += t->batch) {
 		int n = (int)(t->val.n - from < t->batch ? t->val.n - from : t->batch);
 		pai_batch_fill(&t->val, t->val_order + from, n);
@@ -128,27 +178,33 @@ static pai_status validate(trainer *t, pai_epoch_row *row)
 		PAI_TRY(pai_session_evaluate(t->session, (const pai_tensor *const *)t->val.inputs,
 					     t->val.labels, &output, &loss));
 		measure_batch(&m, output, t->val.labels, n, loss);
+		if (!isfinite(loss) && !t->warned) {
+			pai_warn(t->ctx, PAI_E_not_finite, pai_at_file(t->o.val->path),
+				 "the loss of its samples is %g after epoch %d", (double)loss,
+				 row->epoch);
+			blame_data(t, &t->val, t->o.val, t->val_order + from, n);
+			t->warned = true;
+		}
 	}
-	row->val_loss = tally(&m.loss);
-	row->val_accuracy = tally(&m.accuracy);
-	row->val_chosen = tally(&m.chosen);
+	measure_end(&m);
+	row->val_loss = t->scores.value[PAI_SCORE_LOSS];
+	row->val_accuracy = t->scores.value[PAI_SCORE_ACCURACY];
+	row->scores = t->scores;
 	return PAI_OK;
 }
 
-/* What chooses the best model: the metric asked for, else accuracy where there is one, else the
- * loss, of validation where there is one. */
-static double score_of(trainer *t, const pai_epoch_row *row)
+/* What chooses the best model: the first metric asked for, else the accuracy where it applies, else
+ * the loss; without validation the loss of training. */
+static void choose_metric(trainer *t)
 {
-	const pai_metric *m = t->o.metric;
-	bool measured = !isnan(row->val_loss);
-	if (!m)
-		m = pai_metric_find(isfinite(row->val_accuracy) ? "accuracy" : "loss");
-	t->result.metric = m;
-	if (t->o.metric)
-		return row->val_chosen;
-	if (m->of_classes)
-		return row->val_accuracy;
-	return measured ? row->val_loss : row->train_loss;
+	const pai_metric *accuracy = t->scores.metric[PAI_SCORE_ACCURACY];
+	t->chooser = PAI_SCORE_LOSS;
+	if (t->o.val && pai_metric_applies(accuracy, t->o.session.loss))
+		t->chooser = PAI_SCORE_ACCURACY;
+	for (int i = 0; t->o.val && t->o.n_metrics && i < t->scores.n; i++)
+		if (t->scores.metric[i] == t->o.metrics[0])
+			t->chooser = i;
+	t->result.metric = t->scores.metric[t->chooser];
 }
 
 static bool improves(const trainer *t, double score)
@@ -173,13 +229,12 @@ static pai_status end_epoch(trainer *t, int epoch)
 		.lr = (double)pai_session_lr(t->session),
 		.val_loss = (double)NAN,
 		.val_accuracy = (double)NAN,
-		.val_chosen = (double)NAN,
 	};
 	if (t->o.val)
 		PAI_TRY(validate(t, &row));
 	PAI_TRY(pai_session_keep(t->session));
 	PAI_TRY(pai_run_folder_epoch(&t->folder, &row));
-	double score = score_of(t, &row);
+	double score = t->o.val ? t->scores.value[t->chooser] : row.train_loss;
 	if (improves(t, score)) {
 		t->result.best = score;
 		t->result.best_accuracy = row.val_accuracy;
@@ -189,6 +244,7 @@ static pai_status end_epoch(trainer *t, int epoch)
 	t->result.loss = row.train_loss;
 	t->result.val_loss = row.val_loss;
 	t->result.val_accuracy = row.val_accuracy;
+	t->result.scores = row.scores;
 	report(t, epoch, 0, &row);
 	return PAI_OK;
 }
@@ -267,9 +323,60 @@ static int64_t *in_order(trainer *t, int64_t n)
 	return order;
 }
 
+/* The names of the metrics that apply to a loss. */
+static const char *applicable(const trainer *t)
+{
+	const char *names = "";
+	for (int i = 0; pai_metric_get(i); i++)
+		if (pai_metric_applies(pai_metric_get(i), t->o.session.loss))
+			names = pai_arena_printf(t->arena, "%s%s%s", names, *names ? ", " : "",
+						 pai_metric_get(i)->name);
+	return names;
+}
+
+/* A metric that measures nothing would choose no best model. */
+static pai_status check_metrics(const trainer *t)
+{
+	enum { ROOM = sizeof t->scores.metric / sizeof *t->scores.metric - PAI_SCORE_FURTHER };
+	if (t->o.n_metrics > ROOM)
+		return pai_fail(t->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"%d metrics, allowed are %d", t->o.n_metrics, ROOM);
+	for (int i = 0; i < t->o.n_metrics; i++)
+		if (!pai_metric_applies(t->o.metrics[i], t->o.session.loss))
+			return pai_fail(t->ctx, PAI_E_bad_value, pai_at_nothing(),
+					"metric \"%s\" does not apply to the labels of loss "
+					"\"%s\"; what does: %s",
+					t->o.metrics[i]->name, t->o.session.loss->name,
+					applicable(t));
+	return PAI_OK;
+}
+
+/* A schedule of which the run is over too soon to see anything. */
+static void check_schedule(const trainer *t)
+{
+	const pai_scheduling *s = &t->schedule;
+	const double last = pai_scheduling_factor(s, s->steps - 1);
+	if (s->warmup >= s->steps)
+		pai_warn(t->ctx, PAI_E_late_schedule, pai_at_nothing(),
+			 "schedule \"%s\": the warm-up takes %llu steps, the run has %llu; the "
+			 "learning rate reaches %g of %g",
+			 s->schedule->name, (unsigned long long)s->warmup,
+			 (unsigned long long)s->steps, t->lr * last, t->lr);
+	else if (s->schedule->options[1].name && s->steps - s->warmup > 1 &&
+		 last == pai_scheduling_factor(s, s->warmup)) /* it has settings, to change it by */
+		pai_warn(t->ctx, PAI_E_late_schedule, pai_at_nothing(),
+			 "schedule \"%s\": the learning rate stays at %g, as the run ends after %d "
+			 "epochs",
+			 s->schedule->name, t->lr * last, t->epochs);
+}
+
 static pai_status prepare(trainer *t)
 {
+	PAI_TRY(check_metrics(t));
+	t->scores = scores_new(&t->o);
+	choose_metric(t);
 	PAI_TRY(pai_model_initialize(t->model));
+	PAI_TRY(pai_lift_constants(t->model, t->o.session.trainable));
 	PAI_TRY(pai_separate_statistics(t->model));
 	PAI_TRY(choose_batch(t));
 	const pai_field *labels = pai_label_field(t->o.data, t->o.label);
@@ -286,9 +393,12 @@ static pai_status prepare(trainer *t)
 	t->schedule = pai_scheduling_new(
 		t->arena, t->o.schedule ? t->o.schedule : pai_schedule_find("constant"),
 		t->o.schedule_settings, t->steps_in_all, t->steps_per_epoch);
+	check_schedule(t);
 	t->order = in_order(t, t->data.n);
 	t->val_order = in_order(t, t->val.n);
-	PAI_TRY(pai_run_folder_open(t->ctx, t->arena, t->model, &t->o, t->batch, &t->folder));
+	const pai_run_config config = {&t->o,           t->model,   t->batch,  t->epochs,
+				       t->steps_in_all, &t->scores, t->chooser};
+	PAI_TRY(pai_run_folder_open(t->ctx, t->arena, &config, &t->folder));
 	return pai_session_keep(t->session);
 }
 
@@ -343,7 +453,8 @@ static pai_status evaluate(pai_ctx *ctx, evaluation *e, const pai_train_options 
 	pai_copy(in, e->data.inputs, sizeof *in * (size_t)n_inputs);
 	in[n_inputs] = e->data.labels;
 	int64_t *index = PAI_NEWS(e->arena, int64_t, e->batch);
-	measure m = {.classes = o->session.loss->integer_labels};
+	pai_scores scores = scores_new(o);
+	measure m = measure_new(&scores, &o->session);
 	for (int64_t from = 0; from < d->n; from += e->batch) {
 		int n = (int)(d->n - from < e->batch ? d->n - from : e->batch);
 		for (int i = 0; i < n; i++)
@@ -353,8 +464,9 @@ static pai_status evaluate(pai_ctx *ctx, evaluation *e, const pai_train_options 
 		PAI_TRY(pai_runner_run(e->runner, in, outputs));
 		measure_batch(&m, outputs[0], e->data.labels, n, *(const float *)outputs[1]->data);
 	}
-	*loss = tally(&m.loss);
-	*accuracy = tally(&m.accuracy);
+	measure_end(&m);
+	*loss = scores.value[PAI_SCORE_LOSS];
+	*accuracy = scores.value[PAI_SCORE_ACCURACY];
 	return PAI_OK;
 }
 

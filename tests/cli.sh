@@ -259,12 +259,23 @@ holds 'no NaN is shown' sh -c "! '$bin' grad edge.onnxtxt --check | grep -q nan"
 
 # reports of all verbs, failures included, are as docs/report.schema.json says
 cat >samples.py <<'EOF'
-import struct
+import struct, zipfile
+def npz(name, **arrays):
+    with zipfile.ZipFile(name, "w") as z:
+        for key, (kind, dims, values) in arrays.items():
+            head = "{'descr': '<%s4', 'fortran_order': False, 'shape': (%s)}" % (kind, "".join("%d," % d for d in dims))
+            head = head.ljust(117) + "\n"
+            body = struct.pack("<%d%s" % (len(values), kind), *values)
+            z.writestr(key + ".npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + body)
 def idx(name, kind, dims, body):
     with open(name, "wb") as f:
         f.write(bytes([0, 0, kind, len(dims)]) + struct.pack(">%dI" % len(dims), *dims) + body)
 idx("x.idx2", 0x0D, [8, 2], struct.pack(">16f", *[float(i % 3) for i in range(16)]))
 idx("y.idx1", 0x08, [8], bytes(i % 2 for i in range(8)))
+x = [float(i % 3) for i in range(16)]
+y = ("i", [8], [i % 2 for i in range(8)])
+npz("x.npz", x=("f", [8, 2], x), label=y, target=("f", [8, 2], x[::-1]))
+npz("bad.npz", x=("f", [8, 2], x[:6] + [float("nan")] + x[7:]), label=y, target=("f", [8, 2], x))
 EOF
 python3 samples.py
 mkdir reports
@@ -327,6 +338,35 @@ train 3 'x.idx2,y.idx1: 5 samples' fixed.onnxtxt --data=x.idx2,y.idx1 --val=x.id
 holds 'nothing was trained before' absent fixed.run
 train 0 'wrote' "$tiny" --data=x.idx2,y.idx1 --epochs=1 --optimizer='sgd{lr=0.1}' --log-steps=log.csv
 holds 'all digits of the learning rate' grep -q ',0.100000001$' log.csv
+
+# metrics: those that do not apply, and a list
+train 2 'what does: accuracy, loss' "$tiny" --data=x.npz --val=x.npz --metric=loss,mse --run-dir=metric.run
+train 2 'what does: loss, mse' "$tiny" --data=x.npz --label=target --val=x.npz --metric=accuracy --run-dir=metric.run
+holds 'nothing was trained before' absent metric.run
+train 0 ', mse 1.' "$tiny" --data=x.npz --val=x.npz --label=target --metric=mse,loss --epochs=2 --run-dir=metric.run \
+	--report=reports/metric.json
+holds 'the first metric chooses' grep -q '"metric":.*"mse"' reports/metric.json
+holds 'the metric is a column' grep -q 'seconds,val_mse$' metric.run/epochs.csv
+holds 'the metric has a value' grep -q ',[0-9.]*,1.[0-9]*$' metric.run/epochs.csv
+holds 'reports of metrics are valid' python3 "$here/report.py" "$here/../docs/report.schema.json" reports/metric.json
+train 0 'best.onnx (loss 1.' "$tiny" --data=x.npz --label=target --epochs=1 --run-dir=best.run
+holds 'best.onnx is there' test -f best.run/best.onnx
+train 0 'no best.onnx, as loss was never a number' "$tiny" --data=x.npz --label=target --epochs=1 --val=bad.npz \
+	--run-dir=none.run
+holds 'and it is not there' absent none.run/best.onnx
+train 0 'bad.npz: sample 3 has NaN' "$tiny" --data=x.npz --label=target --epochs=1 --val=bad.npz
+train 7 'bad.npz: sample 3 has NaN' "$tiny" --data=bad.npz --label=target --epochs=1
+
+# outputs that cannot be written are known before work begins
+for flag in -o --log-steps=; do
+	expect 5 'E0203' "$bin" train "$tiny" --data=x.idx2,y.idx1 ${flag}no/such/x.csv --run-dir=late.run
+	holds "nothing was trained before: $flag" absent late.run
+done
+for command in "run $tiny --output=no/such/y.npz" "grad $tiny --output=no/such/y.npz" \
+	"opt $tiny -o no/such/y.onnx --print-after=all" "burn-in stairs.onnxtxt -o no/such/y.onnx"; do
+	expect 5 'E0203' "$bin" $command
+	holds "nothing was done before: $command" sh -c "! '$bin' $command 2>&1 | grep -v '^pai-opt: '"
+done
 
 # what a user picks from, and what a target refuses
 expect 2 'did you mean onnxruntime?' "$bin" "$tiny" --target=onnxruntim

@@ -27,6 +27,8 @@ static void add(pai_tally *t, const pai_tensor *y, const pai_tensor *labels, dou
 			int64_t start = n * classes * rest + r;
 			int64_t want = soft ? best_class(soft + start, classes, rest)
 					    : pai_tensor_get_int(labels, n * rest + r);
+			if (!soft && t->ignores && want == t->ignored)
+				continue;
 			t->sum += best_class(at + start, classes, rest) == want;
 			t->count++;
 		}
@@ -36,6 +38,6 @@ const pai_metric pai_metric_accuracy = {
 	.name = "accuracy",
 	.summary = "share of the predictions that are right",
 	.higher_is_better = true,
-	.of_classes = true,
+	.of = PAI_CLASSES,
 	.add = add,
 };

@@ -5,8 +5,6 @@ static void add(pai_tally *t, const pai_tensor *output, const pai_tensor *labels
 {
 	const int64_t n = pai_tensor_nelem(output);
 	(void)loss;
-	if (pai_tensor_nelem(labels) != n || labels->dtype != PAI_FLOAT)
-		return; /* class indices are no targets */
 	for (int64_t i = 0; i < n; i++) {
 		double d = pai_tensor_get(output, i) - pai_tensor_get(labels, i);
 		t->sum += d * d;
@@ -17,5 +15,6 @@ static void add(pai_tally *t, const pai_tensor *output, const pai_tensor *labels
 const pai_metric pai_metric_mse = {
 	.name = "mse",
 	.summary = "mean squared difference of output and target",
+	.of = PAI_TARGETS,
 	.add = add,
 };
