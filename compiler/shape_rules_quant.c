@@ -125,6 +125,14 @@ pai_status pai_shape_qlinear_matmul(pai_shape_ctx *s)
 	return as_if(s, pai_shape_matmul, 2, (const int[]){0, 3});
 }
 
+/* Of com.microsoft; float where there is no zero point to give the type. */
+pai_status pai_shape_qgemm(pai_shape_ctx *s)
+{
+	if (s->n_in < 9 || !s->in[8])
+		s->out[0].dtype = PAI_FLOAT;
+	return as_if(s, pai_shape_gemm, 3, (const int[]){0, 3, 6});
+}
+
 pai_status pai_shape_qlinear_conv(pai_shape_ctx *s)
 {
 	return as_if(s, pai_shape_conv, 3, (const int[]){0, 3, 8});

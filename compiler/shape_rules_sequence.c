@@ -11,7 +11,7 @@ static pai_status wrong_rank(pai_shape_ctx *s, int i, const char *need)
 }
 
 /* RNN, GRU, LSTM: X [S, B, I], R [D, _, H] -> Y [S, D, B, H], last states [D, B, H]; with layout 1
- * X [B, S, I] -> Y [B, S, D, H], last states [B, D, H]. */
+ * X [B, S, I] -> Y [B, S, D, H], last states [B, D, H]. R of DynamicQuantizeLSTM is [D, H, _]. */
 pai_status pai_shape_recurrent(pai_shape_ctx *s)
 {
 	const pai_attr *direction = pai_node_attr(s->node, "direction");
@@ -25,11 +25,12 @@ pai_status pai_shape_recurrent(pai_shape_ctx *s)
 	const pai_dim *x = pai_shape_known(s, 0) ? s->in[0]->dims : NULL;
 	const pai_dim *r = pai_shape_known(s, 2) ? s->in[2]->dims : NULL;
 	const pai_dim unknown = PAI_DIM_UNKNOWN, n = both ? 2 : 1;
-	const pai_dim hidden = r && r[2] >= 0 ? r[2] : given > 0 ? given : unknown;
-	if (r && r[2] >= 0 && given > 0 && given != r[2])
+	const pai_dim of_r = r ? r[s->node->op->domain[0] ? 1 : 2] : unknown;
+	const pai_dim hidden = of_r >= 0 ? of_r : given > 0 ? given : unknown;
+	if (of_r >= 0 && given > 0 && given != of_r)
 		return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "hidden_size"),
 				"is %lld, the recurrent weight has %lld", (long long)given,
-				(long long)r[2]);
+				(long long)of_r);
 	const pai_dim steps = x ? x[batch_first] : unknown, batch = x ? x[!batch_first] : unknown;
 	const pai_dim all[] = {steps, n, batch, hidden}, all_first[] = {batch, steps, n, hidden};
 	const pai_dim last[] = {n, batch, hidden}, last_first[] = {batch, n, hidden};
