@@ -89,10 +89,11 @@ static const cli_option *find_option(const cli_verb *verb, const char *name)
 static pai_status unknown_option(cli *c, const char *given, const char *name)
 {
 	const char *near = pai_nearest(name, option_name, c->verb);
+	if (near)
+		near = pai_arena_printf(c->arena, "%s%s", near[1] ? "--" : "-", near);
 	return pai_fail(c->ctx, PAI_E_unknown_option, pai_at_nothing(),
-			"verb %s has no option \"%s\"%s%s%s%s", c->verb->name,
-			pai_escape(c->arena, given), near ? "; did you mean " : "",
-			near ? (near[1] ? "--" : "-") : "", near ? near : "", near ? "?" : "");
+			"verb %s has no option \"%s\"%s", c->verb->name,
+			pai_escape(c->arena, given), pai_did_you_mean(c->ctx, near));
 }
 
 static void keep(cli *c, const char *name, const char *value)
@@ -204,11 +205,6 @@ pai_status cli_float(cli *c, const char *option, double min, double max, double 
 	return PAI_OK;
 }
 
-static const char *choice_name(const void *payload, int i)
-{
-	return ((const char *const *)payload)[i];
-}
-
 pai_status cli_choice(cli *c, const char *option, const char *choices, int *out)
 {
 	const char *text = cli_get(c, option), *names[17] = {NULL};
@@ -224,11 +220,10 @@ pai_status cli_choice(cli *c, const char *option, const char *choices, int *out)
 			return PAI_OK;
 		}
 	}
-	const char *near = pai_nearest(text, choice_name, names);
 	return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
-			"%s%s is one of %s, not \"%s\"%s%s%s", dashes(option), option, choices,
-			pai_escape(c->arena, text), near ? "; did you mean " : "", near ? near : "",
-			near ? "?" : "");
+			"%s%s is one of %s, not \"%s\"%s", dashes(option), option, choices,
+			pai_escape(c->arena, text),
+			pai_did_you_mean(c->ctx, pai_table_nearest(PAI_TABLE(names), text)));
 }
 
 /* "500M", "8G", "1024" */

@@ -185,19 +185,12 @@ static const struct list {
 	{"passes", passes},       {"ops", ops},         {"transforms", transforms},
 	{"targets", targets},     {"losses", losses},   {"optimizers", optimizers},
 	{"schedules", schedules}, {"readers", readers}, {"metrics", metrics},
-	{"errors", errors},       {"limits", limits},
+	{"errors", errors},       {"limits", limits},   {NULL, NULL},
 };
-enum { LISTS = sizeof lists / sizeof *lists };
 
 const char *cli_list_name(int i)
 {
-	return i < LISTS ? lists[i].name : NULL;
-}
-
-static const char *list_next(const void *payload, int i)
-{
-	(void)payload;
-	return cli_list_name(i);
+	return lists[i].name;
 }
 
 static const char *text_of(const cJSON *x, const char *key)
@@ -241,17 +234,13 @@ static void print_row(cli *c, const cJSON *r)
 
 pai_status cli_list(cli *c, const char *what, bool json)
 {
-	const struct list *l = NULL;
-	for (int i = 0; i < LISTS; i++)
-		if (strcmp(lists[i].name, what) == 0)
-			l = &lists[i];
-	if (!l) {
-		const char *near = pai_nearest(what, list_next, NULL);
+	const struct list *l = pai_table_find(PAI_TABLE(lists), what);
+	const char *near = pai_table_nearest(PAI_TABLE(lists), what);
+	if (near)
+		near = pai_arena_printf(c->arena, "--list-%s", near);
+	if (!l)
 		return pai_fail(c->ctx, PAI_E_unknown_option, pai_at_nothing(),
-				"there is no --list-%.40s%s%s%s", what,
-				near ? "; did you mean --list-" : "", near ? near : "",
-				near ? "?" : "");
-	}
+				"there is no --list-%.40s%s", what, pai_did_you_mean(c->ctx, near));
 	cJSON *rows = cJSON_CreateArray(), *x;
 	l->fill(rows);
 	if (json)

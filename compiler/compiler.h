@@ -164,6 +164,8 @@ PAI_API void pai_warn(pai_ctx *ctx, pai_code code, pai_where where, const char *
 	PAI_PRINTF(4, 5);
 /* Adds provenance to the error before it: "after pass add-dendrites, patch 31". */
 PAI_API void pai_note(pai_ctx *ctx, pai_where where, const char *fmt, ...) PAI_PRINTF(3, 4);
+/* "; did you mean NAME?" for the end of a message; "" for NULL. */
+PAI_API const char *pai_did_you_mean(pai_ctx *ctx, const char *name);
 PAI_API int pai_diag_count(const pai_ctx *ctx);
 PAI_API const pai_diag *pai_diag_get(const pai_ctx *ctx, int i);
 PAI_API void pai_diag_clear(pai_ctx *ctx);
@@ -304,7 +306,22 @@ PAI_API pai_tensor *pai_tensor_from_ints(pai_arena *a, int64_t n, const int64_t 
 PAI_API pai_tensor *pai_tensor_from_float(pai_arena *a, float v);                    /* scalar */
 /* "float[2,3]", of a single number "float" */
 PAI_API const char *pai_tensor_text(pai_arena *a, const pai_tensor *t);
+PAI_API bool pai_same_shape(const pai_tensor *a, const pai_tensor *b);   /* rank and sizes */
 PAI_API bool pai_tensor_equal(const pai_tensor *a, const pai_tensor *b); /* type, shape, bits */
+/* Element i of contents with 2 or 4 bits to an element, low bits first. */
+static inline unsigned pai_packed_get(const void *from, int bits, int64_t i)
+{
+	const int64_t per = 8 / bits;
+	return ((const uint8_t *)from)[i / per] >> (int)(i % per) * bits & ((1u << bits) - 1);
+}
+static inline void pai_packed_set(void *to, int bits, int64_t i, unsigned v)
+{
+	const int64_t per = 8 / bits;
+	const int low = (int)(i % per) * bits;
+	const unsigned mask = ((1u << bits) - 1) << low;
+	uint8_t *at = (uint8_t *)to + i / per;
+	*at = (uint8_t)((*at & ~mask) | (v << low & mask));
+}
 /* Element i as double / int64 for any numeric type (unpacks, converts); the type must not be
  * string or complex. */
 PAI_API double pai_tensor_get(const pai_tensor *t, int64_t i);
@@ -612,6 +629,9 @@ PAI_API void pai_patch_erase_init(pai_patch *p, pai_value *v);
 PAI_API void pai_patch_set_init(pai_patch *p, pai_value *v, pai_tensor *t);
 /* A model-local function that the new nodes call; the same (domain, name, overload) once. */
 PAI_API void pai_patch_function(pai_patch *p, pai_function *f);
+/* The model imports a domain that it does not import yet. The rewrite is stale when an earlier one
+ * has imported another version of it. */
+PAI_API void pai_patch_import(pai_patch *p, const char *domain, int64_t version);
 /* Metadata of the patch's graph; value NULL removes the entry. */
 PAI_API void pai_patch_graph_prop(pai_patch *p, const char *key, const char *value);
 /* May `now` stand in for `old` everywhere? False only where old is a graph output and now cannot

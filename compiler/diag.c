@@ -289,6 +289,11 @@ void pai_note(pai_ctx *ctx, pai_where where, const char *fmt, ...)
 	va_end(args);
 }
 
+const char *pai_did_you_mean(pai_ctx *ctx, const char *name)
+{
+	return name ? pai_arena_printf(ctx->own->arena, "; did you mean %s?", name) : "";
+}
+
 int pai_diag_count(const pai_ctx *ctx)
 {
 	return ctx->own->diags.n;

@@ -259,9 +259,7 @@ static void copy_element(pai_tensor *to, int64_t i, const pai_tensor *from, int6
 		memcpy(out + (size_t)i * width, in + (size_t)k * width, width);
 		return;
 	}
-	int per_byte = 8 / bits, low = (int)(i % per_byte) * bits;
-	unsigned mask = (1u << bits) - 1, v = in[k / per_byte] >> (int)(k % per_byte) * bits & mask;
-	out[i / per_byte] = (uint8_t)((out[i / per_byte] & ~(mask << low)) | v << low);
+	pai_packed_set(out, bits, i, pai_packed_get(in, bits, k));
 }
 
 /* All elements that are not listed are zero, or empty strings. */

@@ -126,15 +126,7 @@ pai_status pai_items_parse(pai_ctx *ctx, pai_arena *a, const char *text, pai_ite
 
 static const pai_option *option_find(const pai_option *options, const char *name)
 {
-	for (const pai_option *o = options; o && o->name; o++)
-		if (strcmp(o->name, name) == 0)
-			return o;
-	return NULL;
-}
-
-static const char *option_next(const void *payload, int i)
-{
-	return ((const pai_option *)payload)[i].name;
+	return options ? pai_table_find(PAI_TABLE(options), name) : NULL;
 }
 
 static bool read_int(const char *s, int64_t *out)
@@ -190,18 +182,6 @@ static bool read_bool(const char *s, bool *out)
 	return false;
 }
 
-/* Is s one of "a|b|c"? */
-static bool is_choice(const char *choices, const char *s)
-{
-	size_t n = strcspn(s, "|");
-	for (const char *c = choices; n && !s[n] && c; c = strchr(c, '|')) {
-		c += *c == '|';
-		if (strncmp(c, s, n) == 0 && (c[n] == '|' || !c[n]))
-			return true;
-	}
-	return false;
-}
-
 static pai_status check_range(pai_ctx *ctx, const pai_item *item, const pai_option *o, double v)
 {
 	if ((o->min == 0 && o->max == 0) || (v >= o->min && v <= o->max))
@@ -251,7 +231,7 @@ static pai_status check_value(pai_ctx *ctx, const pai_item *item, const pai_opti
 		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
 				"%s: %s is %s, not \"%.80s\"", item->name, o->name, types[o->type],
 				value);
-	if (o->choices && !is_choice(o->choices, value))
+	if (o->choices && !pai_list_has(o->choices, '|', value))
 		return pai_fail(ctx, PAI_E_bad_value, pai_at_nothing(),
 				"%s: %s is one of %s, not \"%.80s\"", item->name, o->name,
 				o->choices, value);
@@ -279,11 +259,9 @@ pai_status pai_item_check(pai_ctx *ctx, const pai_item *item, const pai_option *
 		if (!options || !options->name)
 			return pai_fail(ctx, PAI_E_unknown_option, pai_at_nothing(),
 					"%s takes no options, \"%.80s\" is given", item->name, key);
-		const char *near = pai_nearest(key, option_next, options);
 		return pai_fail(ctx, PAI_E_unknown_option, pai_at_nothing(),
-				"%s has no option \"%.80s\"%s%s%s", item->name, key,
-				near ? "; did you mean \"" : "", near ? near : "",
-				near ? "\"?" : "");
+				"%s has no option \"%.80s\"%s", item->name, key,
+				pai_did_you_mean(ctx, pai_table_nearest(PAI_TABLE(options), key)));
 	}
 	for (const pai_option *o = options; o && o->name; o++)
 		if (o->required && !setting_find(item, o->name))

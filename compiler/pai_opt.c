@@ -11,21 +11,13 @@ static const cli_verb *const verbs[] = {
 #define VERB(name) &cli_verb_##name,
 #include "compiler/verbs.def"
 #undef VERB
+	NULL,
 };
-enum { VERBS = sizeof verbs / sizeof *verbs };
-
-static const char *verb_name(const void *payload, int i)
-{
-	(void)payload;
-	return i < VERBS ? verbs[i]->name : NULL;
-}
+static const pai_table verb_table = PAI_TABLE_OF_POINTERS(verbs);
 
 static const cli_verb *find_verb(const char *name)
 {
-	for (int i = 0; i < VERBS; i++)
-		if (strcmp(verbs[i]->name, name) == 0)
-			return verbs[i];
-	return NULL;
+	return pai_table_find(verb_table, name);
 }
 
 static void print_overview(void)
@@ -34,7 +26,7 @@ static void print_overview(void)
 	       "usage: pai-opt [VERB] MODEL... [OPTIONS]      a first word that is no verb is the "
 	       "model,\n"
 	       "                                              and the verb is opt\n\nverbs:\n");
-	for (int i = 0; i < VERBS; i++)
+	for (int i = 0; verbs[i]; i++)
 		printf("  %-9s %s\n", verbs[i]->name, verbs[i]->summary);
 	printf("\npai-opt VERB --help shows the options and examples of a verb; what there is to "
 	       "pick from:\n ");
@@ -242,7 +234,7 @@ static pai_status dispatch(cli *c, int argc, char **argv)
 	if (c->verb)
 		return run_verb(c, argc - 2, argv + 2);
 	c->verb = find_verb("opt");
-	const char *near = pai_nearest(argv[1], verb_name, NULL);
+	const char *near = pai_table_nearest(verb_table, argv[1]);
 	if (near && argv[1][0] != '-' && access(argv[1], F_OK) != 0)
 		pai_note(c->ctx, pai_at_nothing(),
 			 "\"%s\" is no verb, so it is taken for a model; "

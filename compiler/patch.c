@@ -221,6 +221,13 @@ void pai_patch_function(pai_patch *p, pai_function *f)
 	add_edit(p, PAI_EDIT_FUNCTION)->function = f;
 }
 
+void pai_patch_import(pai_patch *p, const char *domain, int64_t version)
+{
+	pai_edit *e = add_edit(p, PAI_EDIT_IMPORT);
+	e->key = pai_arena_strdup(p->arena, domain);
+	e->by = (uint64_t)version;
+}
+
 void pai_patch_count(pai_patch *p, uint64_t *counter, uint64_t n)
 {
 	pai_edit *e = add_edit(p, PAI_EDIT_COUNT);

@@ -15,6 +15,7 @@ typedef enum pai_edit_kind {                      /* what it uses of pai_edit */
 			     PAI_EDIT_ERASE_INIT, /* value */
 			     PAI_EDIT_SET_INIT,   /* value, tensor */
 			     PAI_EDIT_FUNCTION,   /* function */
+			     PAI_EDIT_IMPORT,     /* key: domain; by: version */
 			     PAI_EDIT_COUNT,      /* counter, by */
 			     PAI_EDIT_PROP, /* node (NULL: the graph), key, text (NULL: removed) */
 } pai_edit_kind;

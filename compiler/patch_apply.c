@@ -96,6 +96,12 @@ static bool available(const pai_value *v, const pai_group *group, int before)
 	return false;
 }
 
+static bool imported_otherwise(const apply *a, const pai_edit *e)
+{
+	const int64_t here = pai_graph_opset(a->g->model->graph, e->key);
+	return here && here != (int64_t)e->by;
+}
+
 /* After other groups, a replacement may not be possible any more: of two outputs that are the same,
  * only one can go; and what was to become an output may have been an input all along. The next
  * round sees that. `first`: nothing was applied before. */
@@ -113,6 +119,8 @@ static bool stale(const apply *a, const pai_group *group, bool first)
 			if (v && !available(v, group, i))
 				return true;
 		}
+		if (e->kind == PAI_EDIT_IMPORT && imported_otherwise(a, e))
+			return true;
 		pai_value *now = e->now ? resolve(a, e->now) : NULL;
 		if (now && !available(now, group, group->edits.n))
 			return true;
@@ -190,6 +198,7 @@ static pai_status check(apply *a, const pai_group *group)
 		case PAI_EDIT_ERASE:
 		case PAI_EDIT_ERASE_INIT:
 		case PAI_EDIT_FUNCTION:
+		case PAI_EDIT_IMPORT:
 		case PAI_EDIT_COUNT:
 		case PAI_EDIT_PROP:
 			break;
@@ -617,6 +626,9 @@ static void apply_edit(apply *a, const pai_edit *e)
 		if (!pai_model_function(m, e->function->domain, e->function->name,
 					e->function->overload))
 			pai_model_add_function(m, e->function);
+		break;
+	case PAI_EDIT_IMPORT:
+		pai_model_import(m, e->key, (int64_t)e->by);
 		break;
 	case PAI_EDIT_COUNT:
 		*e->counter += e->by;

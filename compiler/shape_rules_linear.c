@@ -1,8 +1,7 @@
 /* shape_rules_linear.c -- rules of products, and of operators that move a window over an image:
  * convolutions, poolings, batch normalisation.
  */
-#include "compiler/compiler.h"
-#include <string.h>
+#include "compiler/window.h"
 
 static pai_status wrong_rank(pai_shape_ctx *s, int i, const char *need)
 {
@@ -86,129 +85,6 @@ pai_status pai_shape_gemm(pai_shape_ctx *s)
 	return PAI_OK;
 }
 
-typedef enum auto_pad { NOTSET, VALID, SAME_UPPER, SAME_LOWER } auto_pad;
-
-typedef struct window { /* per spatial axis */
-	int n;
-	auto_pad pad;
-	pai_dim kernel[PAI_MAX_RANK];
-	int64_t stride[PAI_MAX_RANK], dilation[PAI_MAX_RANK];
-	int64_t begin[PAI_MAX_RANK], end[PAI_MAX_RANK]; /* explicit pads */
-} window;
-
-/* A list attribute of n values, each in [low, 2^31); absent: all `otherwise`. */
-static pai_status read_list(pai_shape_ctx *s, const char *name, int n, int64_t low,
-			    int64_t otherwise, int64_t *out)
-{
-	const int64_t *at;
-	int count = pai_node_ints(s->node, name, &at);
-	if (count >= 0 && count != n)
-		return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, name),
-				"needs %d values, has %d", n, count);
-	for (int i = 0; i < n; i++) {
-		out[i] = count < 0 ? otherwise : at[i];
-		if (out[i] < low || out[i] > INT32_MAX)
-			return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, name),
-					"value %d is %lld, must be in [%lld, %d]", i,
-					(long long)out[i], (long long)low, INT32_MAX);
-	}
-	return PAI_OK;
-}
-
-static pai_status read_auto_pad(pai_shape_ctx *s, auto_pad *out)
-{
-	static const char *const names[] = {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"};
-	const pai_attr *a = pai_node_attr(s->node, "auto_pad");
-	*out = NOTSET;
-	if (!a || a->type != PAI_ATTR_STRING || !*a->s.at)
-		return PAI_OK;
-	for (int i = 0; i < 4; i++) {
-		if (strcmp(a->s.at, names[i]) == 0) {
-			*out = (auto_pad)i;
-			return PAI_OK;
-		}
-	}
-	return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "auto_pad"),
-			"is \"%s\", must be NOTSET, VALID, SAME_UPPER or SAME_LOWER",
-			pai_escape(s->arena, a->s.at));
-}
-
-/* The window of a node over n spatial axes; kernel from the attribute, else from `weight`. */
-static pai_status read_window(pai_shape_ctx *s, int n, const pai_dim *weight, window *w)
-{
-	int64_t pads[2 * PAI_MAX_RANK], kernel[PAI_MAX_RANK];
-	w->n = n;
-	PAI_TRY(read_list(s, "strides", n, 1, 1, w->stride));
-	PAI_TRY(read_list(s, "dilations", n, 1, 1, w->dilation));
-	PAI_TRY(read_auto_pad(s, &w->pad));
-	PAI_TRY(read_list(s, "pads", 2 * n, INT32_MIN, 0, pads));
-	PAI_TRY(read_list(s, "kernel_shape", n, 1, 0x7ffffffe, kernel));
-	const bool given = pai_node_attr(s->node, "kernel_shape") != NULL;
-	for (int i = 0; i < n; i++) {
-		w->begin[i] = pads[i];
-		w->end[i] = pads[n + i];
-		w->kernel[i] = given ? kernel[i] : weight ? weight[i] : PAI_DIM_UNKNOWN;
-		if (given && weight && differ(kernel[i], weight[i]))
-			return pai_fail(s->ctx, PAI_E_shape_attr,
-					pai_at_attr(s->node, "kernel_shape"),
-					"value %d is %lld, but the weight has %s there", i,
-					(long long)kernel[i], pai_dim_text(s->ctx, weight[i]));
-	}
-	return PAI_OK;
-}
-
-/* Elements a window spans along axis i: (k-1)*dilation + 1. */
-static pai_dim extent(pai_ctx *ctx, const window *w, int i)
-{
-	pai_dim steps = pai_dim_sub(ctx, w->kernel[i], 1);
-	return pai_dim_add(ctx, pai_dim_mul(ctx, steps, w->dilation[i]), 1);
-}
-
-/* Positions of the window along axis i over `in` elements:
- *   floor((in + begin + end - extent) / stride) + 1, ceil with ceil_mode, where a last window that
- *   would start beyond the input and the padding before it is left out;
- *   SAME_*: ceil(in / stride). */
-static pai_status positions(pai_shape_ctx *s, const window *w, int i, pai_dim in, bool ceil_mode,
-			    pai_dim *out)
-{
-	pai_ctx *ctx = s->ctx;
-	const int64_t stride = w->stride[i];
-	if (w->pad == SAME_UPPER || w->pad == SAME_LOWER) {
-		*out = pai_dim_div(ctx, pai_dim_add(ctx, in, stride - 1), stride);
-		return PAI_OK;
-	}
-	int64_t begin = w->pad == VALID ? 0 : w->begin[i], end = w->pad == VALID ? 0 : w->end[i];
-	int64_t room_size;
-	pai_dim padded = pai_dim_add(ctx, in, pai_dim_int(ctx, begin + end)),
-		size = extent(ctx, w, i);
-	pai_dim room = pai_dim_sub(ctx, padded, size);
-	const bool fixed = pai_dim_const(ctx, room, &room_size);
-	if (fixed && room_size < 0)
-		return pai_fail(
-			ctx, PAI_E_shape_sizes, pai_at_input(s->node, 0),
-			"the window spans %s elements of axis %d, which has %s with padding",
-			pai_dim_text(ctx, size), i + 2, pai_dim_text(ctx, padded));
-	*out = pai_dim_add(ctx, pai_dim_div(ctx, room, stride), 1);
-	if (!ceil_mode || stride == 1)
-		return PAI_OK;
-	if (fixed && room_size > INT64_MAX / 4) {
-		*out = PAI_DIM_UNKNOWN;
-		return PAI_OK;
-	}
-	if (fixed) {
-		int64_t last = (room_size + stride - 1) / stride;
-		*out = last + (in < 0 || last * stride < in + begin);
-		return PAI_OK;
-	}
-	int64_t span;
-	const bool inside = pai_dim_const(ctx, size, &span) && stride <= span - end;
-	*out = !inside ? PAI_DIM_UNKNOWN
-		       : pai_dim_add(ctx,
-				     pai_dim_div(ctx, pai_dim_add(ctx, room, stride - 1), stride),
-				     1);
-	return PAI_OK;
-}
-
 static pai_status check_channels(pai_shape_ctx *s, int64_t group)
 {
 	if (group < 1 || group > INT32_MAX)
@@ -244,11 +120,11 @@ pai_status pai_shape_conv(pai_shape_ctx *s)
 	PAI_TRY(check_channels(s, group));
 	const pai_type *x = pai_shape_known(s, 0) ? s->in[0] : NULL;
 	const pai_type *w = pai_shape_known(s, 1) ? s->in[1] : NULL;
-	window win;
+	pai_window_attrs win;
 	if (!x && !w)
 		return PAI_OK;
 	const int rank = x ? x->rank : w->rank;
-	PAI_TRY(read_window(s, rank - 2, w ? w->dims + 2 : NULL, &win));
+	PAI_TRY(pai_window_read(s->ctx, s->node, rank - 2, w ? w->dims + 2 : NULL, &win));
 	pai_dim out[PAI_MAX_RANK];
 	out[0] = x ? x->dims[0] : PAI_DIM_UNKNOWN;
 	out[1] = w ? w->dims[0] : pai_shape_known(s, 2) ? s->in[2]->dims[0] : PAI_DIM_UNKNOWN;
@@ -267,7 +143,8 @@ pai_status pai_shape_conv(pai_shape_ctx *s)
 	for (int i = 0; i < rank - 2; i++) {
 		out[2 + i] = PAI_DIM_UNKNOWN;
 		if (x)
-			PAI_TRY(positions(s, &win, i, x->dims[2 + i], false, &out[2 + i]));
+			PAI_TRY(pai_window_grid(s->ctx, s->node, &win, i, x->dims[2 + i], false,
+						&out[2 + i]));
 	}
 	pai_shape_set(s, 0, rank, out);
 	return PAI_OK;
@@ -283,11 +160,11 @@ pai_status pai_shape_conv_transpose(pai_shape_ctx *s)
 		return PAI_OK;
 	const pai_type *x = s->in[0], *w = pai_shape_known(s, 1) ? s->in[1] : NULL;
 	const int n = x->rank - 2;
-	window win;
+	pai_window_attrs win;
 	int64_t more[PAI_MAX_RANK], fixed[PAI_MAX_RANK], v;
-	PAI_TRY(read_window(s, n, w ? w->dims + 2 : NULL, &win));
-	PAI_TRY(read_list(s, "output_padding", n, 0, 0, more));
-	PAI_TRY(read_list(s, "output_shape", n, 0, 0, fixed));
+	PAI_TRY(pai_window_read(s->ctx, s->node, n, w ? w->dims + 2 : NULL, &win));
+	PAI_TRY(pai_window_list(s->ctx, s->node, "output_padding", n, 0, 0, more));
+	PAI_TRY(pai_window_list(s->ctx, s->node, "output_shape", n, 0, 0, fixed));
 	const bool given = pai_node_attr(s->node, "output_shape") != NULL;
 	pai_dim out[PAI_MAX_RANK];
 	out[0] = x->dims[0];
@@ -304,16 +181,8 @@ pai_status pai_shape_conv_transpose(pai_shape_ctx *s)
 	PAI_TRY(check_bias(s, out[1]));
 	for (int i = 0; i < n; i++) {
 		pai_ctx *ctx = s->ctx;
-		const bool same = win.pad == SAME_UPPER || win.pad == SAME_LOWER;
-		pai_dim spread =
-			pai_dim_mul(ctx, pai_dim_sub(ctx, x->dims[2 + i], 1), win.stride[i]);
-		pai_dim size =
-			pai_dim_add(ctx, pai_dim_add(ctx, spread, more[i]), extent(ctx, &win, i));
-		int64_t cut = win.pad == NOTSET ? win.begin[i] + win.end[i] : 0;
-		size = pai_dim_sub(ctx, size, pai_dim_int(ctx, cut));
-		out[2 + i] = given  ? fixed[i]
-			     : same ? pai_dim_mul(ctx, x->dims[2 + i], win.stride[i])
-				    : size;
+		out[2 + i] =
+			given ? fixed[i] : pai_window_image(ctx, &win, i, x->dims[2 + i], more[i]);
 		if (pai_dim_const(ctx, out[2 + i], &v) && v < 0)
 			return pai_fail(ctx, PAI_E_shape_attr, pai_at_attr(s->node, "pads"),
 					"leave axis %d with %lld elements", i + 2, (long long)v);
@@ -331,11 +200,12 @@ pai_status pai_shape_pool(pai_shape_ctx *s)
 	const pai_type *x = s->in[0];
 	if (x->rank < 3)
 		return wrong_rank(s, 0, "at least rank 3");
-	window win;
-	PAI_TRY(read_window(s, x->rank - 2, NULL, &win));
+	pai_window_attrs win;
+	PAI_TRY(pai_window_read(s->ctx, s->node, x->rank - 2, NULL, &win));
 	pai_dim out[PAI_MAX_RANK] = {x->dims[0], x->dims[1]};
 	for (int i = 2; i < x->rank; i++)
-		PAI_TRY(positions(s, &win, i - 2, x->dims[i], ceil_mode, &out[i]));
+		PAI_TRY(pai_window_grid(s->ctx, s->node, &win, i - 2, x->dims[i], ceil_mode,
+					&out[i]));
 	for (int o = 0; o < s->n_out; o++)
 		pai_shape_set(s, o, x->rank, out);
 	return PAI_OK;

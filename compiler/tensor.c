@@ -96,13 +96,18 @@ const char *pai_tensor_text(pai_arena *a, const pai_tensor *t)
 	return t->rank ? pai_arena_printf(a, "%s]", s) : s;
 }
 
+bool pai_same_shape(const pai_tensor *a, const pai_tensor *b)
+{
+	bool same = a->rank == b->rank;
+	for (int i = 0; same && i < a->rank; i++)
+		same = a->dims[i] == b->dims[i];
+	return same;
+}
+
 bool pai_tensor_equal(const pai_tensor *a, const pai_tensor *b)
 {
-	if (a->dtype != b->dtype || a->rank != b->rank || a->nbytes != b->nbytes)
+	if (a->dtype != b->dtype || !pai_same_shape(a, b) || a->nbytes != b->nbytes)
 		return false;
-	for (int i = 0; i < a->rank; i++)
-		if (a->dims[i] != b->dims[i])
-			return false;
 	if (a->nbytes == 0 || a->data == b->data)
 		return true;
 	if (!a->data || !b->data)
@@ -297,27 +302,19 @@ uint8_t pai_float_to_small(pai_dtype dtype, float f, bool saturate)
 /* Bits of element i, in the low end. Types of at most 64 bits. */
 static uint64_t get_bits(const pai_tensor *t, int64_t i, int bits)
 {
-	const uint8_t *p = t->data;
-	if (bits < 8) {
-		int per_byte = 8 / bits;
-		return p[i / per_byte] >> (int)(i % per_byte) * bits & ((1 << bits) - 1);
-	}
+	if (bits < 8)
+		return pai_packed_get(t->data, bits, i);
 	uint64_t u = 0;
-	memcpy(&u, p + (size_t)i * (size_t)(bits / 8), (size_t)bits / 8);
+	memcpy(&u, (const uint8_t *)t->data + (size_t)i * (size_t)(bits / 8), (size_t)bits / 8);
 	return u;
 }
 
 static void set_bits(pai_tensor *t, int64_t i, int bits, uint64_t u)
 {
-	uint8_t *p = t->data;
-	if (bits < 8) {
-		int per_byte = 8 / bits, shift = (int)(i % per_byte) * bits;
-		unsigned mask = ((1u << bits) - 1) << shift;
-		uint8_t *b = &p[i / per_byte];
-		*b = (uint8_t)((*b & ~mask) | ((unsigned)u << shift & mask));
-		return;
-	}
-	memcpy(p + (size_t)i * (size_t)(bits / 8), &u, (size_t)bits / 8);
+	if (bits < 8)
+		pai_packed_set(t->data, bits, i, (unsigned)u);
+	else
+		memcpy((uint8_t *)t->data + (size_t)i * (size_t)(bits / 8), &u, (size_t)bits / 8);
 }
 
 static int64_t sign_extend(uint64_t u, int bits)

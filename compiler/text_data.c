@@ -214,7 +214,7 @@ static pai_status put_packed(text_in *t, pai_tensor *x, int64_t i)
 static pai_status pack(text_in *t, pai_tensor *x, const int16_t *entries, int64_t n, int64_t nelem)
 {
 	const pai_dtype_info *info = pai_dtype_get((int)x->dtype);
-	int bits = info->bits, per = 8 / bits;
+	int bits = info->bits;
 	bool elements = n == nelem;
 	uint8_t *to = x->data;
 	memset(to, 0, x->nbytes);
@@ -226,8 +226,7 @@ static pai_status pack(text_in *t, pai_tensor *x, const int16_t *entries, int64_
 			return text_fail(t, PAI_E_text_number, "%d does not fit in %s", entries[i],
 					 info->text);
 		else
-			to[i / per] |=
-				(uint8_t)((entries[i] & ((1 << bits) - 1)) << i % per * bits);
+			pai_packed_set(to, bits, i, (unsigned)entries[i]);
 	}
 	return PAI_OK;
 }

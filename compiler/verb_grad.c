@@ -80,14 +80,6 @@ static pai_status forward(job *j, const pai_model *m, const pai_plan_options *o,
 	return status;
 }
 
-static bool same_shape(const pai_tensor *a, const pai_tensor *b)
-{
-	bool same = a->rank == b->rank && a->dtype == b->dtype;
-	for (int i = 0; same && i < a->rank; i++)
-		same = a->dims[i] == b->dims[i];
-	return same;
-}
-
 /* By output name from the file; ones where there is no file. */
 static pai_status read_upstream(job *j, const pai_tensor *const *out)
 {
@@ -105,7 +97,8 @@ static pai_status read_upstream(job *j, const pai_tensor *const *out)
 		for (int i = 0; i < n; i++)
 			if (given[i]->name && strcmp(given[i]->name, v->name) == 0)
 				j->upstream[k] = given[i];
-		if (j->upstream[k] && !same_shape(j->upstream[k], out[k]))
+		if (j->upstream[k] && (j->upstream[k]->dtype != out[k]->dtype ||
+				       !pai_same_shape(j->upstream[k], out[k])))
 			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_file(file),
 					"array \"%s\" differs in type or shape from that output",
 					pai_escape(c->arena, v->name));

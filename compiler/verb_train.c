@@ -12,30 +12,6 @@ typedef struct job {
 	const pai_metric **metrics;
 } job;
 
-static const char *loss_name(const void *payload, int i)
-{
-	(void)payload;
-	return pai_loss_get(i) ? pai_loss_get(i)->name : NULL;
-}
-
-static const char *schedule_name(const void *payload, int i)
-{
-	(void)payload;
-	return pai_schedule_get(i) ? pai_schedule_get(i)->name : NULL;
-}
-
-static const char *metric_name(const void *payload, int i)
-{
-	(void)payload;
-	return pai_metric_get(i) ? pai_metric_get(i)->name : NULL;
-}
-
-static const char *optimizer_name(const void *payload, int i)
-{
-	(void)payload;
-	return pai_optimizer_get(i) ? pai_optimizer_get(i)->name : NULL;
-}
-
 /* One name{...} of a table; the name must be found by the caller. */
 static pai_status one_item(cli *c, const char *option, const char *text, pai_item **out)
 {
@@ -47,13 +23,10 @@ static pai_status one_item(cli *c, const char *option, const char *text, pai_ite
 	return PAI_OK;
 }
 
-static pai_status unknown(cli *c, const char *option, const char *name,
-			  const char *(*next)(const void *, int))
+static pai_status unknown(cli *c, const char *option, const char *name, pai_table table)
 {
-	const char *near = pai_nearest(name, next, NULL);
-	return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(),
-			"--%s: there is no \"%s\"%s%s%s", option, name, near ? "; nearest: \"" : "",
-			near ? near : "", near ? "\"" : "");
+	return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(), "--%s: there is no \"%s\"%s",
+			option, name, pai_did_you_mean(c->ctx, pai_table_nearest(table, name)));
 }
 
 static pai_status take_loss(cli *c, pai_session_options *s)
@@ -65,7 +38,7 @@ static pai_status take_loss(cli *c, pai_session_options *s)
 	s->loss = pai_loss_find(item->name);
 	s->loss_settings = item;
 	if (!s->loss)
-		return unknown(c, "loss", item->name, loss_name);
+		return unknown(c, "loss", item->name, pai_loss_table);
 	return pai_item_check(c->ctx, item, s->loss->options);
 }
 
@@ -77,7 +50,7 @@ static pai_status take_optimizer(cli *c, pai_session_options *s)
 	s->optimizer = pai_optimizer_find(item->name);
 	s->optimizer_settings = item;
 	if (!s->optimizer)
-		return unknown(c, "optimizer", item->name, optimizer_name);
+		return unknown(c, "optimizer", item->name, pai_optimizer_table);
 	return pai_item_check(c->ctx, item, s->optimizer->options);
 }
 
@@ -89,7 +62,7 @@ static pai_status take_schedule(cli *c, pai_train_options *o)
 	o->schedule = pai_schedule_find(item->name);
 	o->schedule_settings = item;
 	if (!o->schedule)
-		return unknown(c, "schedule", item->name, schedule_name);
+		return unknown(c, "schedule", item->name, pai_schedule_table);
 	return pai_item_check(c->ctx, item, o->schedule->options);
 }
 
@@ -104,7 +77,7 @@ static pai_status take_metrics(cli *c, job *j)
 	for (int i = 0; i < j->o.n_metrics; i++) {
 		j->metrics[i] = pai_metric_find(items[i].name);
 		if (!j->metrics[i])
-			return unknown(c, "metric", items[i].name, metric_name);
+			return unknown(c, "metric", items[i].name, pai_metric_table);
 		PAI_TRY(pai_item_check(c->ctx, &items[i], NULL));
 	}
 	j->o.metrics = j->metrics;

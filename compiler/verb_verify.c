@@ -129,24 +129,13 @@ static bool is_pattern(const expected *e)
 	return strpbrk(e->pattern, "*?") != NULL;
 }
 
-/* Units in the last place between two floats; 0 for equal ones. */
-static double ulps(double got, double want)
-{
-	float x = (float)got, y = (float)want;
-	int32_t i, j;
-	memcpy(&i, &x, sizeof i);
-	memcpy(&j, &y, sizeof j);
-	int64_t a = i < 0 ? (int64_t)INT32_MIN - i : i, b = j < 0 ? (int64_t)INT32_MIN - j : j;
-	return (double)(a > b ? a - b : b - a);
-}
-
 static bool near(const tolerance *t, double got, double want, result *r)
 {
 	if (got == want || (isnan(got) && isnan(want)))
 		return true;
 	if (!isfinite(got) || !isfinite(want))
 		return false;
-	double d = fabs(got - want), u = ulps(got, want);
+	double d = fabs(got - want), u = pai_ulps(PAI_FLOAT, got, want);
 	r->abs = d > r->abs ? d : r->abs;
 	r->rel = want != 0 && d / fabs(want) > r->rel ? d / fabs(want) : r->rel;
 	r->ulp = u > r->ulp ? u : r->ulp;
@@ -179,10 +168,7 @@ static bool same_element(const tolerance *tol, const pai_tensor *got, const pai_
 static const char *differ(suite *s, pai_arena *a, int k, const pai_tensor *got,
 			  const pai_tensor *want, result *r)
 {
-	bool same = got->dtype == want->dtype && got->rank == want->rank;
-	for (int i = 0; same && i < got->rank; i++)
-		same = got->dims[i] == want->dims[i];
-	if (!same)
+	if (got->dtype != want->dtype || !pai_same_shape(got, want))
 		return pai_arena_printf(a, "output %d is %s, expected %s", k,
 					pai_tensor_text(a, got), pai_tensor_text(a, want));
 	int64_t wrong = 0, first = -1, n = pai_tensor_nelem(got);

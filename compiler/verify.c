@@ -149,71 +149,29 @@ static const char *attr_type_name(pai_attr_type t)
 	return (unsigned)t < sizeof names / sizeof *names ? names[t] : "of no known type";
 }
 
-/* Strings that choose, of the standard's operators that are executed. */
-static const struct choice {
-	const char *op_type, *attr, *names; /* names: "a|b" */
-} choices[] = {
-	{"BitShift", "direction", "LEFT|RIGHT"},
-	{"Cast", "round_mode", "up|down|nearest"},
-	{"CastLike", "round_mode", "up|down|nearest"},
-	{"DepthToSpace", "mode", "DCR|CRD"},
-	{"Gelu", "approximate", "none|tanh"},
-	{"Pad", "mode", "constant|reflect|edge|wrap"},
-	{"Resize", "coordinate_transformation_mode",
-	 "half_pixel|half_pixel_symmetric|pytorch_half_pixel|align_corners|asymmetric|"
-	 "tf_crop_and_resize|tf_half_pixel_for_nn"},
-	{"Resize", "keep_aspect_ratio_policy", "stretch|not_larger|not_smaller"},
-	{"Resize", "mode", "nearest|linear|cubic"},
-	{"Resize", "nearest_mode", "round_prefer_floor|round_prefer_ceil|floor|ceil"},
-	{"ScatterElements", "reduction", "none|add|mul|max|min"},
-	{"ScatterND", "reduction", "none|add|mul|max|min"},
-	{"Upsample", "mode", "nearest|linear|bilinear"},
-};
-
-static bool is_name_of(const char *names, const char *name)
+static void check_choice(verifier *v, const pai_node *n, const pai_attr *a, const pai_op_attr *row)
 {
-	const size_t n = strlen(name);
-	for (const char *at = names; at; at = strchr(at, '|')) {
-		at += *at == '|';
-		if (strncmp(at, name, n) == 0 && (at[n] == '|' || !at[n]))
-			return n > 0;
-	}
-	return false;
-}
-
-static void check_choice(verifier *v, const pai_node *n, const pai_attr *a)
-{
-	if (a->type != PAI_ATTR_STRING || a->ref || *n->op->domain)
-		return;
-	for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
-		if (strcmp(choices[i].attr, a->name) == 0 &&
-		    strcmp(choices[i].op_type, n->op_type) == 0 &&
-		    !is_name_of(choices[i].names, a->s.at))
-			add(v, pai_fail(v->ctx, PAI_E_bad_attr, pai_at_attr(n, a->name),
-					"is \"%s\", must be one of %s",
-					pai_escape(v->arena, a->s.at), choices[i].names));
-}
-
-static const char *attr_name_at(const void *op, int i)
-{
-	return ((const pai_op *)op)->attrs[i].name;
+	if (row->choices && a->type == PAI_ATTR_STRING && !a->ref &&
+	    !pai_list_has(row->choices, '|', a->s.at))
+		add(v, pai_fail(v->ctx, PAI_E_bad_attr, pai_at_attr(n, a->name),
+				"is \"%s\", must be one of %s", pai_escape(v->arena, a->s.at),
+				row->choices));
 }
 
 static void check_attr(verifier *v, const pai_node *n, const pai_attr *a)
 {
 	const pai_op_attr *row = pai_op_attr_find(n->op, a->name);
 	if (!row) {
-		const char *near = pai_nearest(a->name, attr_name_at, n->op);
+		const char *near = pai_table_nearest(PAI_TABLE(n->op->attrs), a->name);
 		add(v, pai_fail(v->ctx, PAI_E_bad_attr, pai_at_attr(n, a->name),
-				"is unknown to version %d of the operator%s%s%s", n->op->since,
-				near ? "; the nearest is \"" : "", near ? near : "",
-				near ? "\"" : ""));
+				"is unknown to version %d of the operator%s", n->op->since,
+				pai_did_you_mean(v->ctx, near)));
 	} else if (a->type != row->type && a->type != PAI_ATTR_UNDEFINED) {
 		add(v,
 		    pai_fail(v->ctx, PAI_E_bad_attr, pai_at_attr(n, a->name), "is %s, must be %s",
 			     attr_type_name(a->type), attr_type_name(row->type)));
 	} else {
-		check_choice(v, n, a);
+		check_choice(v, n, a, row);
 	}
 }
 

@@ -3,9 +3,11 @@
  *
  * For each float constant of a graph every reader is held against the rules, through Transpose,
  * Reshape and the like; of the rules that match the last one counts, and those with compose=append
- * follow it. A parameter gets one chain of nodes whatever the number of its readers, right behind
- * it, so outside the bodies of loops that read it. Readers for which different rules win are an
- * error, and so is a rule that matches nothing.
+ * follow it. What a rule selects by one of its readers is the parameter: it gets one chain of
+ * nodes, right behind it, so outside the bodies of loops that read it, and all readers read what
+ * the chain makes of it, those that no rule names as well, so that tied weights stay tied. They are
+ * counted. Readers for which different rules win are an error, and so is a rule that matches
+ * nothing.
  *
  * A random transform gets its numbers from a RandomUniformLike, so that other runtimes execute it
  * and its gradient sees the same numbers. The function of each transform rides along in the model.
@@ -14,7 +16,23 @@
 #include <cjson/cJSON.h>
 #include <string.h>
 
-enum { INSERTED, SHARED, NOT_FLOAT, IS_OUTPUT, EXISTING };
+enum { INSERTED, SHARED, UNNAMED, NOT_FLOAT, IS_OUTPUT, EXISTING };
+
+static const pai_option options[] = {
+	{.name = "rules",
+	 .type = PAI_OPT_STRING,
+	 .required = true,
+	 .help = "family:transform{key=value,...},... or a .json file"},
+	{.name = "lock",
+	 .type = PAI_OPT_STRING,
+	 .help = "write what each rule touched to this file"},
+	{.name = NULL},
+};
+
+typedef struct entry { /* of the lock file */
+	cJSON *json;
+	uint64_t applied; /* 0: the rewrite was not */
+} entry;
 
 typedef struct state {
 	pai_rule *rules;
@@ -22,8 +40,8 @@ typedef struct state {
 	int n_rules;
 	int64_t opset; /* of the model's ai.onnx */
 	bool warned;
-	pai_map *compat; /* by operator: that of its nodes */
-	cJSON *lock;     /* list of what was done; NULL: not asked for */
+	pai_map *compat;       /* by operator: that of its nodes */
+	PAI_VEC(entry *) lock; /* of what is proposed */
 } state;
 
 typedef PAI_VEC(const pai_rule *) chain;
@@ -95,14 +113,17 @@ static chain chain_of(pai_pass_run *r, const parameter *p, pai_use use, bool *hi
 	return c;
 }
 
-/* The chain that all readers agree on; n 0: no rule selects the parameter. */
-static pai_status agree(pai_pass_run *r, const parameter *p, chain *out)
+/* The chain that all readers agree on which a rule names; n 0: there is none. *unnamed counts the
+ * others. */
+static pai_status agree(pai_pass_run *r, const parameter *p, chain *out, int *unnamed)
 {
 	state *s = r->state;
 	bool *hit = PAI_NEWS(r->scratch, bool, s->n_rules);
 	*out = (chain){0};
+	*unnamed = 0;
 	for (int i = 0; i < p->readers.n; i++) {
 		chain c = chain_of(r, p, p->readers.at[i], hit);
+		*unnamed += !c.n;
 		if (!c.n)
 			continue;
 		if (out->n && !same_chain(out, &c))
@@ -206,16 +227,18 @@ static void set_attributes(pai_patch *out, pai_node *n, const pai_rule *rule)
 	}
 }
 
-static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *rule,
-		   const pai_node *n)
+static void release_json(void *json)
 {
-	if (!s->lock)
-		return;
-	cJSON *entry = cJSON_CreateObject(), *attrs, *shape;
-	cJSON_AddStringToObject(entry, p->tensor ? "initializer" : "activation", p->value->name);
-	cJSON_AddStringToObject(entry, "rule", rule->label);
-	cJSON_AddStringToObject(entry, "transform", rule->transform->rule_name);
-	attrs = cJSON_AddObjectToObject(entry, "attributes");
+	cJSON_Delete(json);
+}
+
+static cJSON *describe(pai_arena *a, const parameter *p, const pai_rule *rule, const pai_node *n)
+{
+	cJSON *json = cJSON_CreateObject(), *attrs, *shape;
+	cJSON_AddStringToObject(json, p->tensor ? "initializer" : "activation", p->value->name);
+	cJSON_AddStringToObject(json, "rule", rule->label);
+	cJSON_AddStringToObject(json, "transform", rule->transform->rule_name);
+	attrs = cJSON_AddObjectToObject(json, "attributes");
 	for (int i = 0; i < n->n_attrs; i++) {
 		const pai_attr *attr = &n->attrs[i];
 		if (attr->type == PAI_ATTR_INT)
@@ -230,10 +253,9 @@ static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *r
 				attrs, attr->name,
 				cJSON_CreateFloatArray(attr->list.f, (int)attr->list.n));
 	}
-	cJSON_AddItemToArray(s->lock, entry);
 	if (!p->tensor)
-		return;
-	shape = cJSON_AddArrayToObject(entry, "shape");
+		return json;
+	shape = cJSON_AddArrayToObject(json, "shape");
 	for (int i = 0; i < p->tensor->rank; i++)
 		cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)p->tensor->dims[i]));
 	float low = 0, high = 0;
@@ -242,7 +264,19 @@ static void record(state *s, pai_arena *a, const parameter *p, const pai_rule *r
 		low = i == 0 || v[i] < low ? v[i] : low;
 		high = i == 0 || v[i] > high ? v[i] : high;
 	}
-	cJSON_AddItemToObject(entry, "range", cJSON_CreateFloatArray((float[]){low, high}, 2));
+	cJSON_AddItemToObject(json, "range", cJSON_CreateFloatArray((float[]){low, high}, 2));
+	return json;
+}
+
+static void record(pai_pass_run *r, pai_patch *out, const parameter *p, const pai_rule *rule,
+		   const pai_node *n)
+{
+	state *s = r->state;
+	entry *e = PAI_NEW(r->scratch, entry);
+	e->json = describe(r->scratch, p, rule, n);
+	pai_arena_defer(r->scratch, release_json, e->json);
+	pai_patch_count(out, &e->applied, 1);
+	PAI_PUSH(r->scratch, s->lock, e);
 }
 
 /* The node of the parameter's own graph before which the transform is placed. */
@@ -262,6 +296,8 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 				"has a transform already; rule %s would replace it",
 				c->at[0]->label);
 	pai_patch_begin(out, first_reader(r, p), "add transform");
+	if (!pai_graph_opset(p->value->graph, PAI_DOMAIN_TRANSFORM))
+		pai_patch_import(out, PAI_DOMAIN_TRANSFORM, 1);
 	for (int i = 0; i < c->n; i++) {
 		const pai_rule *rule = c->at[i];
 		const char *hint = pai_arena_printf(r->scratch, "%s_%s", p->value->name,
@@ -279,7 +315,8 @@ static pai_status insert(pai_pass_run *r, pai_patch *out, const parameter *p, co
 		PAI_TRY(check_compat(r, n, rule));
 		PAI_TRY(try_values(r, n, rule));
 		PAI_TRY(add_function(r, out, n));
-		record(r->state, r->scratch, p, rule, n);
+		if (pai_item_string(r->item, options, "lock"))
+			record(r, out, p, rule, n);
 		at = n->out[0];
 		pai_patch_count(out, &r->counts[INSERTED], 1);
 	}
@@ -292,10 +329,11 @@ static pai_status run_parameters(pai_pass_run *r, pai_patch *out, const pai_grap
 	for (int i = 0; i < g->values.n; i++) {
 		parameter p = {.value = g->values.at[i], .tail = g->values.at[i]};
 		chain c;
+		int unnamed;
 		if (p.value->dead || !(p.tensor = pai_value_constant(p.value)))
 			continue;
 		collect_readers(r, g, &p);
-		PAI_TRY(agree(r, &p, &c));
+		PAI_TRY(agree(r, &p, &c, &unnamed));
 		if (!c.n || pai_tensor_nelem(p.tensor) == 0)
 			continue;
 		if (p.tensor->dtype != PAI_FLOAT) {
@@ -304,6 +342,7 @@ static pai_status run_parameters(pai_pass_run *r, pai_patch *out, const pai_grap
 			r->counts[IS_OUTPUT]++;
 		} else {
 			r->counts[SHARED] += p.readers.n > 1;
+			r->counts[UNNAMED] += (uint64_t)unnamed;
 			r->counts[EXISTING] += p.transformed;
 			PAI_TRY(insert(r, out, &p, &c));
 		}
@@ -371,22 +410,6 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 	return run_activations(r, out, g);
 }
 
-static const pai_option options[] = {
-	{.name = "rules",
-	 .type = PAI_OPT_STRING,
-	 .required = true,
-	 .help = "family:transform{key=value,...},... or a .json file"},
-	{.name = "lock",
-	 .type = PAI_OPT_STRING,
-	 .help = "write what each rule touched to this file"},
-	{.name = NULL},
-};
-
-static void release_lock(void *p)
-{
-	cJSON_Delete(p);
-}
-
 static pai_status begin(pai_pass_run *r, pai_model *m)
 {
 	state *s = PAI_NEW(r->scratch, state);
@@ -394,19 +417,9 @@ static pai_status begin(pai_pass_run *r, pai_model *m)
 			       &s->rules, &s->n_rules));
 	s->matched = PAI_NEWS(r->scratch, uint64_t, s->n_rules);
 	s->opset = pai_graph_opset(m->graph, "");
-	if (pai_item_string(r->item, options, "lock")) {
-		s->lock = cJSON_CreateArray();
-		pai_arena_defer(r->scratch, release_lock, s->lock);
-	}
 	s->compat = pai_map_new(r->scratch);
 	PAI_TRY(pai_graph_walk(m->graph, note_compat, s));
 	r->state = s;
-	pai_model_import(m, PAI_DOMAIN_TRANSFORM, 1);
-	if (m->ir_version < 8 && s->opset >= PAI_BODY_OPSET) { /* functions came with IR 8 */
-		pai_prop_set(m->arena, &m->props, PAI_PROP_IR_VERSION,
-			     pai_arena_printf(m->arena, "%d", (int)m->ir_version));
-		m->ir_version = 8;
-	}
 	return PAI_OK;
 }
 
@@ -415,7 +428,10 @@ static pai_status write_lock(pai_pass_run *r, const char *path)
 	state *s = r->state;
 	cJSON *root = cJSON_CreateObject();
 	cJSON_AddNumberToObject(root, "schema", 1);
-	cJSON_AddItemReferenceToObject(root, "transforms", s->lock);
+	cJSON *list = cJSON_AddArrayToObject(root, "transforms");
+	for (int i = 0; i < s->lock.n; i++)
+		if (s->lock.at[i]->applied)
+			cJSON_AddItemReferenceToArray(list, s->lock.at[i]->json);
 	char *text = cJSON_Print(root);
 	cJSON_Delete(root);
 	pai_writer *w;
@@ -430,10 +446,20 @@ static pai_status write_lock(pai_pass_run *r, const char *path)
 	return status;
 }
 
+/* Functions came with IR 8. */
+static void raise_version(pai_model *m)
+{
+	if (m->ir_version >= 8 || pai_graph_opset(m->graph, "") < PAI_BODY_OPSET)
+		return;
+	pai_prop_set(m->arena, &m->props, PAI_PROP_IR_VERSION,
+		     pai_arena_printf(m->arena, "%d", (int)m->ir_version));
+	m->ir_version = 8;
+}
+
 static pai_status end(pai_pass_run *r, pai_model *m)
 {
-	(void)m;
 	state *s = r->state;
+	const char *lock = pai_item_string(r->item, options, "lock");
 	for (int i = 0; i < s->n_rules; i++)
 		if (!s->matched[i])
 			return pai_fail(r->ctx, PAI_E_rule_unused, pai_at_nothing(),
@@ -441,7 +467,9 @@ static pai_status end(pai_pass_run *r, pai_model *m)
 	if (r->counts[NOT_FLOAT] && !r->counts[INSERTED])
 		return pai_fail(r->ctx, PAI_E_rule_unused, pai_at_nothing(),
 				"the rules match only tensors that are not float32");
-	return s->lock ? write_lock(r, pai_item_string(r->item, options, "lock")) : PAI_OK;
+	if (r->counts[INSERTED])
+		raise_version(m);
+	return lock ? write_lock(r, lock) : PAI_OK;
 }
 
 const pai_pass pai_pass_add_transforms = {
@@ -453,6 +481,7 @@ const pai_pass pai_pass_add_transforms = {
 	.options = options,
 	.stats = (const char *const[]){[INSERTED] = "inserted",
 				       [SHARED] = "parameters with several readers",
+				       [UNNAMED] = "readers of them that no rule names",
 				       [NOT_FLOAT] = "left alone: not float32",
 				       [IS_OUTPUT] = "left alone: a graph output",
 				       [EXISTING] = "composed with an existing transform",

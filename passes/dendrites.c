@@ -63,15 +63,12 @@ static const pai_dendrite_activation activations[] = {
 
 const pai_dendrite_activation *pai_dendrite_activation_get(int i)
 {
-	return activations[i].name ? &activations[i] : NULL;
+	return pai_table_get(PAI_TABLE(activations), i);
 }
 
 const pai_dendrite_activation *pai_dendrite_activation_find(const char *name)
 {
-	for (int i = 0; activations[i].name; i++)
-		if (strcmp(activations[i].name, name) == 0)
-			return &activations[i];
-	return NULL;
+	return pai_table_find(PAI_TABLE(activations), name);
 }
 
 /* ---- initialisations ---- */
@@ -104,10 +101,7 @@ static const pai_dendrite_init inits[] = {
 
 const pai_dendrite_init *pai_dendrite_init_find(const char *name)
 {
-	for (int i = 0; inits[i].name; i++)
-		if (strcmp(inits[i].name, name) == 0)
-			return &inits[i];
-	return NULL;
+	return pai_table_find(PAI_TABLE(inits), name);
 }
 
 /* ---- layers ---- */

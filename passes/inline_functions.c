@@ -36,12 +36,12 @@ static pai_status check_opset(void *payload, pai_graph *g)
 	return PAI_OK;
 }
 
-/* Bodies may use domains that the model did not import. */
-static void import_domains(pai_model *m, const pai_function *f)
+/* Bodies may use domains that the model does not import. */
+static void import_domains(pai_patch *p, const pai_model *m, const pai_function *f)
 {
 	for (int i = 0; i < f->n_opsets; i++)
 		if (!pai_graph_opset(m->graph, f->opsets[i].domain))
-			pai_model_import(m, f->opsets[i].domain, f->opsets[i].version);
+			pai_patch_import(p, f->opsets[i].domain, f->opsets[i].version);
 }
 
 typedef struct job { /* one call of the pass */
@@ -68,7 +68,7 @@ static void inlined(void *payload, const pai_node *call, const pai_function *f,
 {
 	job *j = payload;
 	(void)results;
-	import_domains(call->graph->model, f);
+	import_domains(j->out, call->graph->model, f);
 	pai_patch_count(j->out, &j->r->counts[INLINED], 1);
 }
 
@@ -173,9 +173,10 @@ static void drop_functions(pai_model *m)
 
 static pai_status end(pai_pass_run *r, pai_model *m)
 {
-	if (r->counts[INLINED])
+	if (r->counts[INLINED]) {
 		drop_functions(m);
-	drop_imports(m, r->state);
+		drop_imports(m, r->state);
+	}
 	return PAI_OK;
 }
 

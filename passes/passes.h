@@ -143,6 +143,7 @@ typedef struct pai_transform { /* from transforms.def */
 	const char *op_type;   /* "IntQuant", of domain pai */
 	const pai_body *body;  /* what other runtimes execute */
 } pai_transform;
+PAI_API extern const pai_table pai_transform_table;
 PAI_API const pai_transform *pai_transform_get(int i); /* NULL at the end */
 PAI_API const pai_transform *pai_transform_find(const char *rule_name);
 PAI_API const pai_transform *pai_transform_of(const pai_node *n); /* NULL: not a transform */

@@ -1,6 +1,5 @@
 /* pipeline.c -- the tables of passes, and pipelines as text. */
 #include "passes/passes.h"
-#include <string.h>
 
 #define PASS(x) extern const pai_pass pai_pass_##x;
 #include "passes/passes.def"
@@ -14,23 +13,16 @@ static const pai_pass *const passes[] = {
 
 static const pai_option no_options[] = {{.name = NULL}};
 
+static const pai_table table = PAI_TABLE_OF_POINTERS(passes);
+
 const pai_pass *pai_pass_get(int i)
 {
-	return passes[i];
+	return pai_table_get(table, i);
 }
 
 const pai_pass *pai_pass_find(const char *name)
 {
-	for (int i = 0; passes[i]; i++)
-		if (strcmp(passes[i]->name, name) == 0)
-			return passes[i];
-	return NULL;
-}
-
-static const char *pass_name(const void *payload, int i)
-{
-	(void)payload;
-	return passes[i] ? passes[i]->name : NULL;
+	return pai_table_find(table, name);
 }
 
 const char *pai_pipeline_default(void)
@@ -47,13 +39,10 @@ pai_status pai_pipeline_parse(pai_ctx *ctx, pai_arena *a, const char *text, pai_
 	for (int i = 0; i < p.n; i++) {
 		const char *name = p.items[i].name;
 		p.passes[i] = pai_pass_find(name);
-		if (!p.passes[i]) {
-			const char *near = pai_nearest(name, pass_name, NULL);
+		if (!p.passes[i])
 			return pai_fail(ctx, PAI_E_unknown_name, pai_at_nothing(),
-					"no pass is named \"%s\"%s%s%s", pai_escape(a, name),
-					near ? "; did you mean " : "", near ? near : "",
-					near ? "?" : "");
-		}
+					"no pass is named \"%s\"%s", pai_escape(a, name),
+					pai_did_you_mean(ctx, pai_table_nearest(table, name)));
 		const pai_option *options = p.passes[i]->options;
 		PAI_TRY(pai_item_check(ctx, &p.items[i], options ? options : no_options));
 	}

@@ -106,18 +106,12 @@ bool pai_rule_matches_output(const pai_rule *r, const pai_node *n, int slot, con
 
 /* ---- one setting ---- */
 
-static const char *next_name(const void *payload, int i)
-{
-	return ((const char *const *)payload)[i];
-}
-
 static pai_status unknown(reader *rd, const char *label, const char *what, const char *name,
 			  const char *near)
 {
 	return pai_fail(rd->ctx, PAI_E_bad_rule, pai_at_file(rd->source),
-			"rule %s: no %s is named \"%s\"%s%s%s", label, what,
-			pai_escape(rd->arena, name), near ? "; did you mean " : "",
-			near ? near : "", near ? "?" : "");
+			"rule %s: no %s is named \"%s\"%s", label, what,
+			pai_escape(rd->arena, name), pai_did_you_mean(rd->ctx, near));
 }
 
 static pai_status bad_value(reader *rd, const char *label, const char *key, const char *value)
@@ -157,11 +151,6 @@ static bool read_floats(pai_arena *a, const char *s, pai_rule_attr *out)
 	return true;
 }
 
-static const char *row_name(const void *payload, int i)
-{
-	return ((const pai_op_attr *)payload)[i].name;
-}
-
 static pai_status set_attribute(reader *rd, pai_rule *r, const char *key, const char *value)
 {
 	const pai_op *op = pai_op_latest(PAI_DOMAIN_TRANSFORM, r->transform->op_type);
@@ -169,7 +158,7 @@ static pai_status set_attribute(reader *rd, pai_rule *r, const char *key, const 
 	char *end = NULL;
 	if (!attr.row)
 		return unknown(rd, r->label, "attribute", key,
-			       pai_nearest(key, row_name, op->attrs));
+			       pai_table_nearest(PAI_TABLE(op->attrs), key));
 	bool ok = true;
 	switch (attr.row->type) {
 	case PAI_ATTR_INT:
@@ -233,11 +222,10 @@ static pai_status check_family(reader *rd, pai_rule *r)
 	}
 	if (strcmp(r->family, "bias") == 0)
 		r->family = "biases";
-	for (int i = 0; family_names[i]; i++)
-		if (strcmp(r->family, family_names[i]) == 0)
-			return PAI_OK;
+	if (pai_table_find(PAI_TABLE(family_names), r->family))
+		return PAI_OK;
 	return unknown(rd, r->label, "family", r->family,
-		       pai_nearest(r->family, next_name, family_names));
+		       pai_table_nearest(PAI_TABLE(family_names), r->family));
 }
 
 static pai_status set_target(reader *rd, pai_rule *r, const char *value)
@@ -251,13 +239,6 @@ static pai_status set_target(reader *rd, pai_rule *r, const char *value)
 		r->label, pai_escape(rd->arena, value));
 }
 
-static const char *transform_name(const void *payload, int i)
-{
-	(void)payload;
-	const pai_transform *t = pai_transform_get(i);
-	return t ? t->rule_name : NULL;
-}
-
 static pai_status begin_rule(reader *rd, const char *family, const char *fn, pai_rule *out)
 {
 	*out = (pai_rule){.family = family, .input_slot = -1, .rank = -1};
@@ -266,7 +247,7 @@ static pai_status begin_rule(reader *rd, const char *family, const char *fn, pai
 	out->transform = pai_transform_find(fn);
 	if (!out->transform)
 		return unknown(rd, out->label, "transform", fn,
-			       pai_nearest(fn, transform_name, NULL));
+			       pai_table_nearest(pai_transform_table, fn));
 	return PAI_OK;
 }
 

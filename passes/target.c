@@ -11,39 +11,20 @@ static const pai_target targets[] = {
 #undef TARGET
 	{.name = NULL}};
 
+static const pai_table table = PAI_TABLE(targets);
+
 const pai_target *pai_target_get(int i)
 {
-	return targets[i].name ? &targets[i] : NULL;
-}
-
-static const char *target_name(const void *payload, int i)
-{
-	(void)payload;
-	return targets[i].name;
+	return pai_table_get(table, i);
 }
 
 pai_status pai_target_find(pai_ctx *ctx, const char *name, const pai_target **out)
 {
-	for (int i = 0; targets[i].name; i++) {
-		if (strcmp(targets[i].name, name) == 0) {
-			*out = &targets[i];
-			return PAI_OK;
-		}
-	}
-	const char *near = pai_nearest(name, target_name, NULL);
-	return pai_fail(ctx, PAI_E_unknown_name, pai_at_nothing(),
-			"no target is named \"%.60s\"%s%s%s; see pai-opt --list-targets", name,
-			near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-}
-
-/* `word` is one of a list with spaces between. */
-static bool listed(const char *list, const char *word)
-{
-	const size_t n = strlen(word);
-	for (const char *at = list; n && (at = strstr(at, word)); at += n)
-		if ((at == list || at[-1] == ' ') && (!at[n] || at[n] == ' '))
-			return true;
-	return false;
+	*out = pai_table_find(table, name);
+	return *out ? PAI_OK
+		    : pai_fail(ctx, PAI_E_unknown_name, pai_at_nothing(),
+			       "no target is named \"%.60s\"%s; see pai-opt --list-targets", name,
+			       pai_did_you_mean(ctx, pai_table_nearest(table, name)));
 }
 
 /* NULL: the target takes the node. */
@@ -55,7 +36,7 @@ static const char *objection(const pai_target *t, pai_arena *a, const pai_node *
 				    : "is a call of a model-local function; convert --inline, or "
 				      "burn-in, puts its body in its place";
 	if (*n->domain)
-		return listed(t->domains, n->domain)
+		return pai_list_has(t->domains, ' ', n->domain)
 			       ? NULL
 			       : pai_arena_printf(a, "is of domain \"%.60s\"", n->domain);
 	if (!n->op)

@@ -16,17 +16,16 @@ static const pai_transform rows[] = {
 #undef OP
 	{NULL, NULL, NULL}};
 
+const pai_table pai_transform_table = PAI_TABLE(rows);
+
 const pai_transform *pai_transform_get(int i)
 {
-	return rows[i].rule_name ? &rows[i] : NULL;
+	return pai_table_get(pai_transform_table, i);
 }
 
 const pai_transform *pai_transform_find(const char *rule_name)
 {
-	for (int i = 0; rows[i].rule_name; i++)
-		if (strcmp(rows[i].rule_name, rule_name) == 0)
-			return &rows[i];
-	return NULL;
+	return pai_table_find(pai_transform_table, rule_name);
 }
 
 const pai_transform *pai_transform_of(const pai_node *n)

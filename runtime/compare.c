@@ -18,7 +18,7 @@ static int64_t ordered_short(uint16_t bits)
 	return bits & 0x8000 ? 0x8000 - (int64_t)bits : bits;
 }
 
-static double ulps(pai_dtype dtype, double x, double y)
+double pai_ulps(pai_dtype dtype, double x, double y)
 {
 	if (pai_dtype_get(dtype)->kind != PAI_KIND_FLOAT)
 		return 0;
@@ -43,15 +43,14 @@ static void take(pai_difference *d, pai_dtype dtype, double x, double y)
 		d->magnitude = fabs(x);
 	if (x == y)
 		return;
-	double abs = fabs(x - y), ulp = ulps(dtype, x, y);
+	double abs = fabs(x - y), ulp = pai_ulps(dtype, x, y);
 	d->abs = fmax(d->abs, abs);
 	d->ulp = fmax(d->ulp, ulp);
 }
 
 static void compare_tensors(pai_difference *d, const pai_tensor *x, const pai_tensor *y)
 {
-	if (x->dtype != y->dtype || x->rank != y->rank ||
-	    (x->rank && memcmp(x->dims, y->dims, sizeof *x->dims * (size_t)x->rank) != 0)) {
+	if (x->dtype != y->dtype || !pai_same_shape(x, y)) {
 		d->shape = true;
 		return;
 	}

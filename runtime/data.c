@@ -16,12 +16,12 @@ static const pai_reader *const readers[] = {
 #define READER(x) &pai_reader_##x,
 #include "runtime/readers.def"
 #undef READER
+	NULL,
 };
-enum { N_READERS = sizeof readers / sizeof readers[0] };
 
 const pai_reader *pai_reader_get(int i)
 {
-	return i >= 0 && i < N_READERS ? readers[i] : NULL;
+	return pai_table_get(PAI_TABLE_OF_POINTERS(readers), i);
 }
 
 void pai_dataset_add(pai_dataset *d, const char *name, const pai_tensor *t)
@@ -58,7 +58,7 @@ static pai_status read_any(pai_ctx *ctx, const char *path, pai_dataset *d)
 	}
 	static const uint8_t none[1];
 	const uint8_t *head = is_folder(path) ? NULL : f.data ? f.data : none;
-	for (int i = 0; i < N_READERS; i++)
+	for (int i = 0; readers[i]; i++)
 		if (readers[i]->matches(path, head, f.size))
 			return readers[i]->read(ctx, path, d);
 	return pai_fail(ctx, PAI_E_no_reader, pai_at_file(path), "is no data set of a known form");

@@ -31,22 +31,8 @@ static const initializer rows[] = {
 	{.name = "xavier_normal", .numerator = 2, .in = 1, .out = 1},
 	{.name = "xavier_uniform", .numerator = 2, .in = 1, .out = 1, .uniform = true},
 	{.name = "zeros"},
+	{.name = NULL},
 };
-enum { N_ROWS = sizeof rows / sizeof rows[0] };
-
-static const char *row_name(const void *payload, int i)
-{
-	(void)payload;
-	return i < N_ROWS ? rows[i].name : NULL;
-}
-
-static const initializer *find(const char *name)
-{
-	for (int i = 0; i < N_ROWS; i++)
-		if (strcmp(rows[i].name, name) == 0)
-			return &rows[i];
-	return NULL;
-}
 
 static const pai_node *first_reader(const pai_value *v, int *slot)
 {
@@ -87,13 +73,11 @@ static void fans(const pai_value *v, double *in, double *out)
 
 static pai_status fill(pai_ctx *ctx, const pai_value *v, const char *how)
 {
-	const initializer *row = find(how);
-	if (!row) {
-		const char *near = pai_nearest(how, row_name, NULL);
+	const initializer *row = pai_table_find(PAI_TABLE(rows), how);
+	if (!row)
 		return pai_fail(ctx, PAI_E_bad_metadata, pai_at_value(v),
-				"pai.init: unknown initialisation \"%s\"%s%s", how,
-				near ? "; nearest: " : "", near ? near : "");
-	}
+				"pai.init: unknown initialisation \"%s\"%s", how,
+				pai_did_you_mean(ctx, pai_table_nearest(PAI_TABLE(rows), how)));
 	int64_t n = pai_tensor_nelem(v->init);
 	float *out = v->init->data;
 	double in, out_fan;

@@ -1,6 +1,5 @@
 /* losses.c -- the table of losses. */
 #include "runtime/runtime.h"
-#include <string.h>
 
 #define LOSS(x) extern const pai_loss pai_loss_##x;
 #include "runtime/losses.def"
@@ -13,15 +12,14 @@ static const pai_loss *const losses[] = {
 	NULL,
 };
 
+const pai_table pai_loss_table = PAI_TABLE_OF_POINTERS(losses);
+
 const pai_loss *pai_loss_get(int i)
 {
-	return i >= 0 && i < (int)(sizeof losses / sizeof losses[0]) ? losses[i] : NULL;
+	return pai_table_get(pai_loss_table, i);
 }
 
 const pai_loss *pai_loss_find(const char *name)
 {
-	for (int i = 0; losses[i]; i++)
-		if (strcmp(losses[i]->name, name) == 0)
-			return losses[i];
-	return NULL;
+	return pai_table_find(pai_loss_table, name);
 }

@@ -1,6 +1,5 @@
 /* metrics.c -- the table of scores that validation takes. */
 #include "runtime/runtime.h"
-#include <string.h>
 
 #define METRIC(x) extern const pai_metric pai_metric_##x;
 #include "runtime/metrics.def"
@@ -13,17 +12,16 @@ static const pai_metric *const metrics[] = {
 	NULL,
 };
 
+const pai_table pai_metric_table = PAI_TABLE_OF_POINTERS(metrics);
+
 const pai_metric *pai_metric_get(int i)
 {
-	return i >= 0 && i < (int)(sizeof metrics / sizeof metrics[0]) ? metrics[i] : NULL;
+	return pai_table_get(pai_metric_table, i);
 }
 
 const pai_metric *pai_metric_find(const char *name)
 {
-	for (int i = 0; metrics[i]; i++)
-		if (strcmp(metrics[i]->name, name) == 0)
-			return metrics[i];
-	return NULL;
+	return pai_table_find(pai_metric_table, name);
 }
 
 bool pai_metric_applies(const pai_metric *m, const pai_loss *loss)

@@ -1,6 +1,5 @@
 /* optimizers.c -- the table of optimisers. */
 #include "runtime/runtime.h"
-#include <string.h>
 
 #define OPTIMIZER(x) extern const pai_optimizer pai_optimizer_##x;
 #include "runtime/optimizers.def"
@@ -13,15 +12,14 @@ static const pai_optimizer *const optimizers[] = {
 	NULL,
 };
 
+const pai_table pai_optimizer_table = PAI_TABLE_OF_POINTERS(optimizers);
+
 const pai_optimizer *pai_optimizer_get(int i)
 {
-	return i >= 0 && i < (int)(sizeof optimizers / sizeof optimizers[0]) ? optimizers[i] : NULL;
+	return pai_table_get(pai_optimizer_table, i);
 }
 
 const pai_optimizer *pai_optimizer_find(const char *name)
 {
-	for (int i = 0; optimizers[i]; i++)
-		if (strcmp(optimizers[i]->name, name) == 0)
-			return optimizers[i];
-	return NULL;
+	return pai_table_find(pai_optimizer_table, name);
 }

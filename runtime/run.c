@@ -118,14 +118,6 @@ pai_status pai_call_nomem(const pai_call *c)
 			"no memory for its intermediate results");
 }
 
-static bool same_shape(const pai_tensor *t, pai_dtype dtype, int rank, const int64_t *dims)
-{
-	bool same = t->dtype == dtype && t->rank == rank;
-	for (int i = 0; same && i < rank; i++)
-		same = t->dims[i] == dims[i];
-	return same;
-}
-
 pai_status pai_call_output(pai_call *c, int o, pai_dtype dtype, int rank, const int64_t *dims)
 {
 	assert(o >= 0 && o < c->n_out);
@@ -134,7 +126,8 @@ pai_status pai_call_output(pai_call *c, int o, pai_dtype dtype, int rank, const 
 		return PAI_OK;
 	if (t->rank < 0)
 		return c->run->output(c, o, dtype, rank, dims);
-	if (same_shape(t, dtype, rank, dims))
+	const pai_tensor asked = {.rank = rank, .dims = (int64_t *)dims};
+	if (t->dtype == dtype && pai_same_shape(t, &asked))
 		return PAI_OK;
 	return pai_fail(c->ctx, PAI_E_runtime_shape, pai_at_output(c->node, o),
 			"differs in type or shape from what the operator's shape rule says");

@@ -43,4 +43,11 @@ void *pai_run_scratch(pai_run *r, size_t nbytes); /* NULL: no memory; 64-byte al
 const char *pai_run_string(pai_run *r, const char *text, size_t n);
 void pai_run_free(pai_run *r); /* scratch memory and text, not the struct */
 
+/* runner.c, for callers with steps of their own: the plan for inputs of these shapes, NULL: there
+ * is none; making it; the plan used last, NULL: there was none. */
+pai_plan *pai_runner_find(pai_runner *r, const pai_tensor *const *inputs);
+PAI_MUST_USE pai_status pai_runner_make(pai_runner *r, const pai_tensor *const *inputs,
+					pai_plan **out);
+const pai_plan *pai_runner_last(const pai_runner *r);
+
 #endif

@@ -1,7 +1,6 @@
 /* runner.c -- a model for inputs of varying shapes: a plan for each set of shapes, made when it is
  * first met; the least recently used goes when there are too many. */
-#include "runtime/runtime.h"
-#include <string.h>
+#include "runtime/run.h"
 
 enum { PLANS = 16 };
 
@@ -66,13 +65,19 @@ void pai_runner_follow(pai_runner *r, const pai_runner *other)
 	r->leader = other;
 }
 
-/* Work of the plan used last. */
-static double last_work(const pai_runner *r)
+static const entry *last_used(const pai_runner *r)
 {
 	const entry *last = NULL;
 	for (int i = 0; i < r->n_plans; i++)
 		if (!last || r->plans[i].used > last->used)
 			last = &r->plans[i];
+	return last;
+}
+
+/* Work of the plan used last. */
+static double last_work(const pai_runner *r)
+{
+	const entry *last = last_used(r);
 	double work = last ? pai_plan_work(last->plan) : 0;
 	return work < 1 ? 1 : work;
 }
@@ -90,9 +95,7 @@ static bool serves(const pai_runner *r, const entry *e, const pai_tensor *const 
 {
 	for (int i = 0; i < r->n_inputs; i++) {
 		const pai_tensor *a = &e->inputs[i], *b = in[i];
-		if (a->dtype != b->dtype || a->rank != b->rank ||
-		    (a->rank > 0 &&
-		     memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank) != 0))
+		if (a->dtype != b->dtype || !pai_same_shape(a, b))
 			return false;
 	}
 	return true;
@@ -117,28 +120,47 @@ static pai_status make(pai_runner *r, const pai_tensor *const *in, entry *out)
 	return st;
 }
 
+pai_plan *pai_runner_find(pai_runner *r, const pai_tensor *const *inputs)
+{
+	for (int i = 0; i < r->n_plans; i++) {
+		entry *e = &r->plans[i];
+		if (serves(r, e, inputs)) {
+			e->used = ++r->clock;
+			return e->plan;
+		}
+	}
+	return NULL;
+}
+
+pai_status pai_runner_make(pai_runner *r, const pai_tensor *const *inputs, pai_plan **out)
+{
+	if (r->n_plans == PLANS) { /* first, so that there are never more than that */
+		entry *oldest = &r->plans[0];
+		for (int i = 1; i < PLANS; i++)
+			if (r->plans[i].used < oldest->used)
+				oldest = &r->plans[i];
+		drop(oldest);
+		*oldest = r->plans[--r->n_plans];
+	}
+	entry *e = &r->plans[r->n_plans];
+	PAI_TRY(make(r, inputs, e));
+	r->n_plans++;
+	e->used = ++r->clock;
+	*out = e->plan;
+	return PAI_OK;
+}
+
+const pai_plan *pai_runner_last(const pai_runner *r)
+{
+	const entry *last = last_used(r);
+	return last ? last->plan : NULL;
+}
+
 pai_status pai_runner_run(pai_runner *r, const pai_tensor *const *inputs,
 			  const pai_tensor **outputs)
 {
-	entry *found = NULL, *oldest = &r->plans[0];
-	for (int i = 0; i < r->n_plans; i++) {
-		entry *e = &r->plans[i];
-		if (!found && serves(r, e, inputs))
-			found = e;
-		if (e->used < oldest->used)
-			oldest = e;
-	}
-	if (!found) {
-		entry made;
-		PAI_TRY(make(r, inputs, &made));
-		if (r->n_plans < PLANS) {
-			found = &r->plans[r->n_plans++];
-		} else {
-			drop(oldest);
-			found = oldest;
-		}
-		*found = made;
-	}
-	found->used = ++r->clock;
-	return pai_plan_run(found->plan, inputs, outputs);
+	pai_plan *p = pai_runner_find(r, inputs);
+	if (!p)
+		PAI_TRY(pai_runner_make(r, inputs, &p));
+	return pai_plan_run(p, inputs, outputs);
 }

@@ -229,6 +229,8 @@ typedef struct pai_difference { /* of one output over all inputs tried */
  * fit; the first dimension of an input counts as the batch and gets 2. */
 PAI_API PAI_MUST_USE pai_status pai_random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m,
 						  uint64_t seed, const pai_tensor ***out);
+/* Units in the last place of the type between two numbers; 0 where it is no float. */
+PAI_API double pai_ulps(pai_dtype dtype, double x, double y);
 /* Runs both models on n_sets sets of inputs and takes the largest differences per output. Outputs
  * are matched by position; their number must agree. */
 PAI_API PAI_MUST_USE pai_status pai_compare(pai_ctx *ctx, pai_arena *a, const pai_model *x,
@@ -366,6 +368,7 @@ typedef struct pai_loss { /* LOSS(name) -> pai_loss_<name>, in losses/<name>.c *
 	pai_status (*emit)(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai_value *output,
 			   pai_value *target, pai_value **loss);
 } pai_loss;
+PAI_API extern const pai_table pai_loss_table;
 PAI_API const pai_loss *pai_loss_get(int i); /* NULL at the end */
 PAI_API const pai_loss *pai_loss_find(const char *name);
 
@@ -393,6 +396,7 @@ typedef struct pai_optimizer { /* OPTIMIZER(name) -> pai_optimizer_<name>, in op
 	bool (*update)(const pai_factors *f, size_t n, float scale, const float *g, float *p,
 		       float *const *state);
 } pai_optimizer;
+PAI_API extern const pai_table pai_optimizer_table;
 PAI_API const pai_optimizer *pai_optimizer_get(int i); /* NULL at the end */
 PAI_API const pai_optimizer *pai_optimizer_find(const char *name);
 
@@ -414,6 +418,7 @@ typedef struct pai_schedule { /* SCHEDULE(name) -> pai_schedule_<name>, in sched
 		.name = "warmup", .type = PAI_OPT_INT, .def = "0", .max = 1e15,     \
 		.help = "steps in which the learning rate rises in a straight line" \
 	}
+PAI_API extern const pai_table pai_schedule_table;
 PAI_API const pai_schedule *pai_schedule_get(int i); /* NULL at the end */
 PAI_API const pai_schedule *pai_schedule_find(const char *name);
 
@@ -448,6 +453,7 @@ typedef struct pai_metric { /* METRIC(name) -> pai_metric_<name>, in metrics/<na
 	/* Adds a batch, whose mean loss is `loss`. */
 	void (*add)(pai_tally *t, const pai_tensor *output, const pai_tensor *labels, double loss);
 } pai_metric;
+PAI_API extern const pai_table pai_metric_table;
 PAI_API const pai_metric *pai_metric_get(int i); /* NULL at the end */
 PAI_API const pai_metric *pai_metric_find(const char *name);
 PAI_API bool pai_metric_applies(const pai_metric *m, const pai_loss *loss);

@@ -1,7 +1,6 @@
 /* schedules.c -- the table of learning-rate schedules, and one at work: the warm-up that all rows
  * have in common, then the row's own curve over the steps that are left. */
 #include "runtime/runtime.h"
-#include <string.h>
 
 #define SCHEDULE(x) extern const pai_schedule pai_schedule_##x;
 #include "runtime/schedules.def"
@@ -14,17 +13,16 @@ static const pai_schedule *const schedules[] = {
 	NULL,
 };
 
+const pai_table pai_schedule_table = PAI_TABLE_OF_POINTERS(schedules);
+
 const pai_schedule *pai_schedule_get(int i)
 {
-	return i >= 0 && i < (int)(sizeof schedules / sizeof schedules[0]) ? schedules[i] : NULL;
+	return pai_table_get(pai_schedule_table, i);
 }
 
 const pai_schedule *pai_schedule_find(const char *name)
 {
-	for (int i = 0; schedules[i]; i++)
-		if (strcmp(schedules[i]->name, name) == 0)
-			return schedules[i];
-	return NULL;
+	return pai_table_find(pai_schedule_table, name);
 }
 
 pai_scheduling pai_scheduling_new(pai_arena *a, const pai_schedule *s, const pai_item *settings,

@@ -17,7 +17,6 @@
 
 enum {
 	ALIGN = 16, /* floats: 64 bytes */
-	PLANS = 8,
 };
 
 typedef struct parameter {
@@ -36,19 +35,12 @@ typedef struct moving { /* a running statistic */
 	size_t n;
 } moving;
 
-typedef struct shaped_plan {
-	pai_plan *plan;
-	pai_arena *arena;   /* of the shapes */
-	pai_tensor *inputs; /* type and shape of each, labels last */
-} shaped_plan;
-
 typedef struct half { /* the copy that trains, or the one that infers */
 	pai_objective objective;
 	int n_inputs;          /* labels included */
 	const pai_tensor **in; /* of the step under way */
 	pai_plan_options options;
-	shaped_plan plans[PLANS];
-	int n_plans;
+	pai_runner *plans; /* by the sizes of the batch */
 } half;
 
 struct pai_session {
@@ -384,7 +376,9 @@ static pai_status build(pai_session *s, const pai_model *m)
 	PAI_TRY(make_arrays(s));
 	bind_all(s);
 	read_settings(s);
-	return PAI_OK;
+	PAI_TRY(pai_runner_new(s->ctx, s->train.objective.model, &s->train.options,
+			       &s->train.plans));
+	return pai_runner_new(s->ctx, s->infer.objective.model, &s->infer.options, &s->infer.plans);
 }
 
 pai_status pai_session_new(pai_ctx *ctx, const pai_model *m, const pai_session_options *o,
@@ -404,16 +398,9 @@ pai_status pai_session_new(pai_ctx *ctx, const pai_model *m, const pai_session_o
 	return PAI_OK;
 }
 
-static void free_plan(shaped_plan *p)
-{
-	pai_plan_free(p->plan);
-	pai_arena_free(p->arena);
-}
-
 static void free_half(half *h)
 {
-	for (int i = 0; i < h->n_plans; i++)
-		free_plan(&h->plans[i]);
+	pai_runner_free(h->plans);
 	pai_model_free(h->objective.model);
 }
 
@@ -454,51 +441,17 @@ static pai_status finish_step(void *args, pai_run *run)
 	return PAI_OK;
 }
 
-static bool same_shape(const pai_tensor *a, const pai_tensor *b)
-{
-	return a->dtype == b->dtype && a->rank == b->rank &&
-	       memcmp(a->dims, b->dims, sizeof *a->dims * (size_t)a->rank) == 0;
-}
-
-static pai_status make_plan(pai_session *s, half *h, const pai_tensor *const *in, shaped_plan *out)
-{
-	out->inputs = PAI_NEWS(out->arena, pai_tensor, h->n_inputs);
-	for (int k = 0; k < h->n_inputs; k++) {
-		s->ctx->bytes_read += in[k]->nbytes; /* by whoever hands it over */
-		out->inputs[k] = *in[k];
-		out->inputs[k].dims = pai_arena_dup(out->arena, in[k]->dims,
-						    sizeof *in[k]->dims * (size_t)in[k]->rank);
-	}
-	PAI_TRY(pai_plan_new(s->ctx, h->objective.model->graph, h->n_inputs, in, &h->options,
-			     &out->plan));
-	if (h == &s->train)
-		pai_plan_append(out->plan, "finish", finish_step, s);
-	return PAI_OK;
-}
-
-/* The plan for inputs of these shapes; made when there is none, in place of the newest when there
- * are too many. */
+/* The plan for inputs of these shapes; made when there is none. */
 static pai_status plan_for(pai_session *s, half *h, const pai_tensor *const *in, pai_plan **out)
 {
-	for (int i = 0; i < h->n_plans; i++) {
-		bool same = true;
-		for (int k = 0; k < h->n_inputs && same; k++)
-			same = same_shape(&h->plans[i].inputs[k], in[k]);
-		if (same) {
-			*out = h->plans[i].plan;
-			return PAI_OK;
-		}
-	}
-	if (h->n_plans == PLANS) /* first, so that there are never more than that */
-		free_plan(&h->plans[--h->n_plans]);
-	shaped_plan made = {.arena = pai_arena_new(s->ctx)};
-	pai_status status = make_plan(s, h, in, &made);
-	if (status != PAI_OK) {
-		free_plan(&made);
-		return status;
-	}
-	h->plans[h->n_plans++] = made;
-	*out = made.plan;
+	*out = pai_runner_find(h->plans, in);
+	if (*out)
+		return PAI_OK;
+	for (int k = 0; k < h->n_inputs; k++)
+		s->ctx->bytes_read += in[k]->nbytes; /* by whoever hands it over */
+	PAI_TRY(pai_runner_make(h->plans, in, out));
+	if (h == &s->train)
+		pai_plan_append(*out, "finish", finish_step, s);
 	return PAI_OK;
 }
 
@@ -546,7 +499,7 @@ pai_status pai_session_evaluate(pai_session *s, const pai_tensor *const *inputs,
 
 const pai_plan *pai_session_plan(const pai_session *s)
 {
-	return s->train.n_plans ? s->train.plans[s->train.n_plans - 1].plan : NULL;
+	return pai_runner_last(s->train.plans);
 }
 
 void pai_session_set_lr(pai_session *s, float lr)

@@ -47,11 +47,19 @@ enum {
 	FUNCTION = PAI_TRAIT_FUNCTION,
 };
 
+/* Names that C cells use where several rows take the same words. */
+static const char resize_modes[] = "nearest|linear|cubic";
+static const char resize_coordinates[] = "half_pixel|half_pixel_symmetric|pytorch_half_pixel|"
+					 "align_corners|asymmetric|tf_crop_and_resize|"
+					 "tf_half_pixel_for_nn";
+static const char resize_roundings[] = "round_prefer_floor|round_prefer_ceil|floor|ceil";
+
 #define R(name, type) {#name, #type, PAI_REQUIRED, false},
 #define O(name, type) {#name, #type, PAI_OPTIONAL, false},
 #define V(name, type) {#name, #type, PAI_VARIADIC, false},
 #define W(name, type) {#name, #type, PAI_VARIADIC, true},
-#define A(name, type, def) {#name, PAI_ATTR_##type, def},
+#define A(name, type, def) {#name, PAI_ATTR_##type, def, NULL},
+#define C(name, def, choices) {#name, PAI_ATTR_STRING, def, choices},
 #define T(name, tensors, sequences, optionals) {#name, (tensors), (sequences), (optionals)},
 #define IN(...)                                         \
 	(const pai_op_arg[])                            \
@@ -62,13 +70,13 @@ enum {
 		}                                       \
 	}
 #define OUT(...) IN(__VA_ARGS__)
-#define ATTR(...)                                      \
-	(const pai_op_attr[])                          \
-	{                                              \
-		__VA_ARGS__                            \
-		{                                      \
-			NULL, PAI_ATTR_UNDEFINED, NULL \
-		}                                      \
+#define ATTR(...)                                            \
+	(const pai_op_attr[])                                \
+	{                                                    \
+		__VA_ARGS__                                  \
+		{                                            \
+			NULL, PAI_ATTR_UNDEFINED, NULL, NULL \
+		}                                            \
 	}
 #define TYPES(...)                    \
 	(const pai_op_type[])         \
@@ -185,6 +193,45 @@ const char *pai_nearest(const char *name, const char *(*next)(const void *payloa
 	return best;
 }
 
+const void *pai_table_get(pai_table t, int i)
+{
+	if (!t.size)
+		return ((const void *const *)t.rows)[i];
+	const void *row = (const char *)t.rows + (size_t)i * t.size;
+	return *(const char *const *)row ? row : NULL;
+}
+
+static const char *row_name(const void *payload, int i)
+{
+	const void *row = pai_table_get(*(const pai_table *)payload, i);
+	return row ? *(const char *const *)row : NULL;
+}
+
+const void *pai_table_find(pai_table t, const char *name)
+{
+	const char *at;
+	for (int i = 0; (at = row_name(&t, i)); i++)
+		if (strcmp(at, name) == 0)
+			return pai_table_get(t, i);
+	return NULL;
+}
+
+const char *pai_table_nearest(pai_table t, const char *name)
+{
+	return pai_nearest(name, row_name, &t);
+}
+
+bool pai_list_has(const char *list, char separator, const char *word)
+{
+	const size_t n = strlen(word);
+	for (const char *at = list; at && n; at = strchr(at, separator)) {
+		at += *at == separator;
+		if (strncmp(at, word, n) == 0 && (at[n] == separator || !at[n]))
+			return !strchr(word, separator);
+	}
+	return false;
+}
+
 static const char *name_in_domain(const void *payload, int i)
 {
 	const int *range = payload;
@@ -200,8 +247,5 @@ const char *pai_op_nearest(const char *domain, const char *name)
 
 const pai_op_attr *pai_op_attr_find(const pai_op *op, const char *name)
 {
-	for (const pai_op_attr *a = op->attrs; a->name; a++)
-		if (strcmp(a->name, name) == 0)
-			return a;
-	return NULL;
+	return pai_table_find(PAI_TABLE(op->attrs), name);
 }

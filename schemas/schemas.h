@@ -93,6 +93,7 @@ typedef struct pai_op_attr {
 	const char *name;
 	pai_attr_type type;
 	const char *def; /* default in textual syntax; NULL: none; "!": the attribute is required */
+	const char *choices; /* of a string: "a|b|c"; NULL: any */
 } pai_op_attr;
 
 typedef struct pai_op_type {
@@ -146,6 +147,20 @@ PAI_API const pai_op *pai_op_row(int id);
 PAI_API const char *pai_op_nearest(const char *domain, const char *name);
 /* NULL when the row has no such attribute. */
 PAI_API const pai_op_attr *pai_op_attr_find(const pai_op *op, const char *name);
+
+/* Any other list of rows that begin with their name (a const char *), one after another, the last
+ * without one; or, where size is 0, of pointers to such rows, ended by NULL. */
+typedef struct pai_table {
+	const void *rows;
+	size_t size; /* of a row, in bytes */
+} pai_table;
+#define PAI_TABLE(rows) ((pai_table){(rows), sizeof *(rows)})
+#define PAI_TABLE_OF_POINTERS(rows) ((pai_table){(rows), 0})
+PAI_API const void *pai_table_get(pai_table t, int i); /* i up to the end, which is NULL */
+PAI_API const void *pai_table_find(pai_table t, const char *name);    /* NULL: none */
+PAI_API const char *pai_table_nearest(pai_table t, const char *name); /* see pai_nearest */
+/* Is the word one of a list such as "a|b|c"? */
+PAI_API bool pai_list_has(const char *list, char separator, const char *word);
 
 /* Nearest of a list of names by edit distance, or NULL. next(payload, i) gives NULL at the end. */
 PAI_API const char *pai_nearest(const char *name, const char *(*next)(const void *payload, int i),

@@ -370,9 +370,9 @@ done
 
 # what a user picks from, and what a target refuses
 expect 2 'did you mean onnxruntime?' "$bin" "$tiny" --target=onnxruntim
-expect 2 'nearest: "cosine"' "$bin" train "$tiny" --data=x.npz --schedule=cosin
+expect 2 'did you mean cosine?' "$bin" train "$tiny" --data=x.npz --schedule=cosin
 expect 2 'warmup' "$bin" train "$tiny" --data=x.npz --schedule='cosine{warm=3}'
-expect 2 'nearest: "accuracy"' "$bin" train "$tiny" --data=x.npz --val=x.npz --metric=acuracy
+expect 2 'did you mean accuracy?' "$bin" train "$tiny" --data=x.npz --val=x.npz --metric=acuracy
 expect 2 'measured on --val' "$bin" train "$tiny" --data=x.npz --metric=accuracy
 
 echo "$passed passed, $failed failed"

@@ -144,11 +144,8 @@ static pai_unit *following_sum(const pai_plan *p, const pai_unit *u, pai_slot **
 	if (!add || add->node->op->since < 7)
 		return NULL;
 	pai_slot *o = *other = add->in[0] == y ? add->in[1] : add->in[0];
-	bool same = o->tensor.rank == y->tensor.rank;
-	for (int i = 0; same && i < y->tensor.rank; i++)
-		same = o->tensor.dims[i] == y->tensor.dims[i];
-	bool free = same && o->channels_last && pai_slot_ready(o) &&
-		    pai_slot_reusable(p, o, add->out[0], add);
+	bool free = pai_same_shape(&o->tensor, &y->tensor) && o->channels_last &&
+		    pai_slot_ready(o) && pai_slot_reusable(p, o, add->out[0], add);
 	for (int i = 0; i < u->n_in; i++) /* not what the convolution itself reads */
 		free &= !u->in[i] || (u->in[i] != o && u->in[i]->root != o);
 	return free ? add : NULL;

@@ -113,14 +113,6 @@ static bool set_axes(zip_step *s, pai_slot *const *in, const pai_tensor *y, bool
 	return true;
 }
 
-static bool same_dims(const pai_tensor *a, const pai_tensor *b)
-{
-	bool same = a->rank == b->rank;
-	for (int i = 0; same && i < a->rank; i++)
-		same = a->dims[i] == b->dims[i];
-	return same;
-}
-
 static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_zip_kind kind, double cost)
 {
 	if (!pai_unit_is(u, PAI_FLOAT) || u->n_in != 2 || !u->in[0] || !u->in[1] || !u->out[0] ||
@@ -131,19 +123,19 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_zip_kind kind,
 		return PAI_OK;
 	bool last = false;
 	for (int i = 0; i < 2; i++)
-		last |= u->in[i]->channels_last && same_dims(&u->in[i]->tensor, shape);
+		last |= u->in[i]->channels_last && pai_same_shape(&u->in[i]->tensor, shape);
 	pai_slot *in[2], *y = u->out[0];
 	if (last && y->place != PAI_IN_ARENA)
 		last = false;
 	for (int i = 0; i < 2; i++)
-		in[i] = pai_slot_in(p, u->in[i], last && same_dims(&u->in[i]->tensor, shape));
+		in[i] = pai_slot_in(p, u->in[i], last && pai_same_shape(&u->in[i]->tensor, shape));
 	zip_step *s = PAI_NEW(p->arena, zip_step);
 	*s = (zip_step){.own = p->own, .a = &in[0]->tensor, .b = &in[1]->tensor, .kind = kind};
 	if (!set_axes(s, in, shape, last))
 		return PAI_OK;
 	y = pai_slot_out(p, y, last);
 	for (int i = 0; i < 2; i++)
-		if (same_dims(&in[i]->tensor, shape) && in[0] != in[1] &&
+		if (pai_same_shape(&in[i]->tensor, shape) && in[0] != in[1] &&
 		    pai_slot_reuse(p, in[i], y))
 			break;
 	s->y = &y->tensor;

@@ -35,14 +35,6 @@ pai_status pai_keep_bool(pai_call *c, pai_kept *k, bool v)
 	return pai_keep(c, k, &(pai_tensor){.dtype = PAI_BOOL, .data = &byte, .nbytes = 1});
 }
 
-static bool same_shape(const pai_tensor *a, const pai_tensor *b)
-{
-	bool same = a->dtype == b->dtype && a->rank == b->rank;
-	for (int i = 0; same && i < a->rank; i++)
-		same = a->dims[i] == b->dims[i];
-	return same;
-}
-
 pai_status pai_stack_push(pai_call *c, pai_stack *s, const pai_tensor *t)
 {
 	if (s->n == 0) {
@@ -53,7 +45,7 @@ pai_status pai_stack_push(pai_call *c, pai_stack *s, const pai_tensor *t)
 		s->first = *t;
 		s->first.dims = s->dims;
 		pai_copy(s->dims, t->dims, sizeof *t->dims * (size_t)t->rank);
-	} else if (!same_shape(&s->first, t)) {
+	} else if (s->first.dtype != t->dtype || !pai_same_shape(&s->first, t)) {
 		return pai_fail(
 			c->ctx, PAI_E_runtime_shape, pai_at_node(c->node),
 			"a scan output of its body changes type or shape between iterations");

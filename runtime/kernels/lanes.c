@@ -51,22 +51,6 @@ static bool is_float(pai_dtype dtype)
 	return pai_dtype_get(dtype)->kind == PAI_KIND_FLOAT;
 }
 
-/* Field i of packed 2- or 4-bit elements; bits divides 8, low bits come first. */
-static unsigned packed(const void *from, int bits, int64_t i)
-{
-	int64_t per = 8 / bits;
-	return ((const uint8_t *)from)[i / per] >> i % per * bits & ((1u << bits) - 1);
-}
-
-static void put_packed(void *to, int bits, int64_t i, unsigned v)
-{
-	int64_t per = 8 / bits;
-	int shift = (int)(i % per) * bits;
-	unsigned mask = ((1u << bits) - 1) << shift;
-	uint8_t *at = (uint8_t *)to + i / per;
-	*at = (uint8_t)((*at & ~mask) | (v << shift & mask));
-}
-
 static float short_float(pai_dtype dtype, const void *from, int64_t i)
 {
 	if (dtype == PAI_FLOAT16)
@@ -74,7 +58,7 @@ static float short_float(pai_dtype dtype, const void *from, int64_t i)
 	if (dtype == PAI_BFLOAT16)
 		return pai_bfloat_to_float(((const uint16_t *)from)[i]);
 	if (dtype == PAI_FLOAT4E2M1)
-		return pai_small_to_float(dtype, (uint8_t)packed(from, 4, i));
+		return pai_small_to_float(dtype, (uint8_t)pai_packed_get(from, 4, i));
 	return pai_small_to_float(dtype, ((const uint8_t *)from)[i]);
 }
 
@@ -85,7 +69,7 @@ static void put_short_float(pai_dtype dtype, void *to, int64_t i, float v)
 	else if (dtype == PAI_BFLOAT16)
 		((uint16_t *)to)[i] = pai_float_to_bfloat(v);
 	else if (dtype == PAI_FLOAT4E2M1)
-		put_packed(to, 4, i, pai_float_to_small(dtype, v, true));
+		pai_packed_set(to, 4, i, pai_float_to_small(dtype, v, true));
 	else
 		((uint8_t *)to)[i] = pai_float_to_small(dtype, v, true);
 }
@@ -94,13 +78,13 @@ static void put_short_float(pai_dtype dtype, void *to, int64_t i, float v)
 static int64_t short_int(pai_dtype dtype, const void *from, int64_t i)
 {
 	const pai_dtype_info *d = pai_dtype_get(dtype);
-	int64_t v = packed(from, d->bits, i);
+	int64_t v = pai_packed_get(from, d->bits, i);
 	return d->kind == PAI_KIND_SIGNED && v >> (d->bits - 1) ? v - (1 << d->bits) : v;
 }
 
 static void put_short_int(pai_dtype dtype, void *to, int64_t i, uint64_t v)
 {
-	put_packed(to, pai_dtype_get(dtype)->bits, i, (unsigned)v);
+	pai_packed_set(to, pai_dtype_get(dtype)->bits, i, (unsigned)v);
 }
 
 static int64_t saturate_signed(double v, int bits)

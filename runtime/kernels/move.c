@@ -43,11 +43,8 @@ pai_status pai_flat_in(pai_call *c, int input, pai_flat *out)
 	void *room = NULL;
 	PAI_TRY(pai_call_room(c, n, 1, &room));
 	out->at = room;
-	const uint8_t *from = t->data;
-	int per_byte = 8 / bits;
 	for (int64_t i = 0; i < n; i++)
-		out->at[i] =
-			(uint8_t)(from[i / per_byte] >> (i % per_byte * bits) & ((1 << bits) - 1));
+		out->at[i] = (uint8_t)pai_packed_get(t->data, bits, i);
 	return PAI_OK;
 }
 
@@ -69,14 +66,10 @@ void pai_flat_done(pai_call *c, int o, const pai_flat *f)
 	int bits = packed_bits(t);
 	if (!bits)
 		return;
-	uint8_t *to = t->data;
-	int per_byte = 8 / bits;
-	for (int64_t i = 0, n = pai_tensor_nelem(t); i < n; i++) {
-		int shift = (int)(i % per_byte) * bits;
-		if (shift == 0)
-			to[i / per_byte] = 0;
-		to[i / per_byte] = (uint8_t)(to[i / per_byte] | f->at[i] << shift);
-	}
+	if (t->nbytes)
+		memset(t->data, 0, t->nbytes); /* bits past the last element */
+	for (int64_t i = 0, n = pai_tensor_nelem(t); i < n; i++)
+		pai_packed_set(t->data, bits, i, f->at[i]);
 }
 
 void pai_strides(int rank, const int64_t *dims, int64_t *out)

@@ -1,22 +1,14 @@
 /* linear.c -- a straight line from 1 to end:  f = 1 + (end - 1) t / T */
-#include "runtime/runtime.h"
-
-enum { END };
-
-static const pai_option options[] = {
-	PAI_WARMUP,
-	{.name = "end", .type = PAI_OPT_FLOAT, .def = "0", .max = 1, .help = "factor at the end"},
-	{.name = NULL},
-};
+#include "runtime/schedules/end.h"
 
 static double factor(const double *settings, const pai_moment *at)
 {
-	return 1 + (settings[END] - 1) * (double)at->step / (double)at->steps;
+	return 1 + (settings[PAI_END] - 1) * (double)at->step / (double)at->steps;
 }
 
 const pai_schedule pai_schedule_linear = {
 	.name = "linear",
 	.summary = "a straight line from the learning rate down to its end",
-	.options = options,
+	.options = pai_end_options,
 	.factor = factor,
 };

@@ -66,19 +66,11 @@ static tolerance tolerance_of(const cJSON *c, const char *key)
 			   cJSON_GetNumberValue(cJSON_GetObjectItem(t, "rtol"))};
 }
 
-static bool same_sizes(const pai_tensor *a, const pai_tensor *b)
-{
-	bool same = a->rank == b->rank;
-	for (int d = 0; same && d < a->rank; d++)
-		same = a->dims[d] == b->dims[d];
-	return same;
-}
-
 /* got NULL stands for zeros; low and high, where given, are the bounds of what is valid too. */
 static bool agrees(const char *what, const pai_tensor *got, const pai_tensor *want,
 		   const pai_tensor *low, const pai_tensor *high, tolerance t)
 {
-	if (got && !same_sizes(got, want)) {
+	if (got && !pai_same_shape(got, want)) {
 		print_error("%s: has another shape\n", what);
 		return false;
 	}

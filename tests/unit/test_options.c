@@ -135,7 +135,7 @@ static void test_check(void **state)
 		{"p{select=x,count=16,rate=1,keep=off,recipe=reference,free=-1e9}", 0, NULL},
 		{"p{select=\"\"}", 0, NULL},
 		{"p", PAI_E_missing_argument, "p needs the option \"select\""},
-		{"p{select=x,cuont=3}", PAI_E_unknown_option, "did you mean \"count\"?"},
+		{"p{select=x,cuont=3}", PAI_E_unknown_option, "did you mean count?"},
 		{"p{select=x,zzzzzzzz=3}", PAI_E_unknown_option, "p has no option \"zzzzzzzz\""},
 		{"p{select=x,count=0}", PAI_E_bad_value, "count is from 1 to 16, not 0"},
 		{"p{select=x,count=17}", PAI_E_bad_value, "from 1 to 16"},

@@ -88,8 +88,8 @@ static void test_rows(void **state)
 		 "E0613 has 2 outputs, gives 1"},
 		{"unknown attribute", 21,
 		 "g (float[N] x) => (float[N] y) { y = Softmax <axes = 1> (x) }",
-		 "E0615 attribute \"axes\": is unknown to version 13 of the operator; the nearest "
-		 "is \"axis\""},
+		 "E0615 attribute \"axes\": is unknown to version 13 of the operator; did you "
+		 "mean axis?"},
 		{"attribute type", 21,
 		 "g (float[N] x) => (float[N] y) { y = Softmax <axis = [1]> (x) }",
 		 "E0615 attribute \"axis\": is a list of integers, must be an integer"},
