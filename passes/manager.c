@@ -117,6 +117,8 @@ static pai_status to_fixed_point(manager *mg, pai_pass_run *r, pai_pass_report *
 
 static pai_status run_pass(manager *mg, pai_pass_run *r, pai_pass_report *p)
 {
+	if (mg->left == 0)
+		return PAI_OK;
 	if (r->pass->begin) {
 		if (r->pass->needs & PAI_SHAPES)
 			PAI_TRY(infer(mg));

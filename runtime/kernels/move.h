@@ -30,8 +30,8 @@ typedef struct pai_box {
 bool pai_box_simplify(const pai_box *b, pai_box *out);
 /* to[i] = from[i] for every element of the box; `to` and `from` are its first element. */
 void pai_box_copy(const pai_box *b, uint8_t *to, const uint8_t *from, size_t size);
-/* A kernel that moves elements: copies the box, whose first element is `first` of input 0, to output
- * 0, of any type. */
+/* A kernel that moves elements: copies the box, whose first element is `first` of input 0, to
+ * output 0, of any type. */
 PAI_MUST_USE pai_status pai_box_call(pai_call *c, const pai_box *b, int64_t first);
 /* Strides of a tensor of these dims in C order. */
 void pai_strides(int rank, const int64_t *dims, int64_t *out);

@@ -1,13 +1,6 @@
 /* test_dendrites.c -- insertion of dendrites changes no bit of the outputs, on both executors, for
  * every kind of layer and span; branches have the shape of what they join. */
-#include "passes/passes.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-static pai_ctx *ctx;
+#include "tests/unit/context.h"
 
 #define HEAD "<ir_version: 8, opset_import: [\"\" : 17]>\n"
 
@@ -60,26 +53,6 @@ static const sample samples[] = {
 	      "g1 = Gemm<transB = 1>(f, w3, b3) t = Tanh(g1) y = Gemm<transB = 1>(t, w4, b4) }",
 	 4, 2},
 };
-
-static pai_status apply(pai_model *m, const char *passes)
-{
-	pai_arena *a = pai_arena_new(ctx);
-	pai_pipeline p;
-	pai_pipeline_report report;
-	pai_diag_clear(ctx);
-	pai_status status = pai_pipeline_parse(ctx, a, passes, &p);
-	if (status == PAI_OK)
-		status = pai_pipeline_run(m, &p, NULL, a, &report);
-	pai_arena_free(a);
-	return status;
-}
-
-static void must(pai_status status, const char *what)
-{
-	for (int i = 0; status != PAI_OK && i < pai_diag_count(ctx); i++)
-		print_error("%s: %s\n", what, pai_diag_get(ctx, i)->text);
-	assert_int_equal(status, PAI_OK);
-}
 
 /* The text, with every input but x turned into an initialiser of seeded contents. */
 static pai_model *parse(const sample *s)
@@ -161,12 +134,12 @@ static void insertion_changes_nothing(void **state)
 				snprintf(text, sizeof text,
 					 "add-dendrites{recipe=%s,count=%d,f=%s}", recipes[recipe],
 					 count, f[turn++ % 7]);
-				must(apply(m, text), text);
+				must(run_passes(m, text), text);
 				int places = recipe ? samples[i].spans : samples[i].layers;
 				assert_int_equal(count_combined(m), count * places);
 				assert_same(plain, m, PAI_REFERENCE);
 				assert_same(plain, m, PAI_FAST);
-				must(apply(m, text), text); /* on top of what is there */
+				must(run_passes(m, text), text); /* on top of what is there */
 				assert_int_equal(count_combined(m), 2 * count * places);
 				assert_same(plain, m, PAI_REFERENCE);
 				pai_model_free(plain);
@@ -194,7 +167,7 @@ static void parameters_and_names(void **state)
 {
 	(void)state;
 	pai_model *m = parse(&samples[0]);
-	must(apply(m, "add-dendrites{width=4}"), "block");
+	must(run_passes(m, "add-dendrites{width=4}"), "block");
 	assert_int_equal(parameter(m, "y.dendrite.0.V")->dims[0], 5);
 	assert_int_equal(parameter(m, "y.dendrite.0.V")->dims[1], 4);
 	assert_false(all_zero(parameter(m, "y.dendrite.0.V")));
@@ -203,8 +176,8 @@ static void parameters_and_names(void **state)
 	assert_string_equal(pai_prop_get(&m->graph->props, "pai.lr.y.dendrite.0.V"), "3");
 	pai_model_free(m);
 	m = parse(&samples[0]);
-	must(apply(m, "add-dendrites{recipe=reference,count=2,select=h}"), "reference");
-	must(apply(m, "add-dendrites{recipe=reference,select=h}"), "reference");
+	must(run_passes(m, "add-dendrites{recipe=reference,count=2,select=h}"), "reference");
+	must(run_passes(m, "add-dendrites{recipe=reference,select=h}"), "reference");
 	assert_int_equal(count_combined(m), 3);
 	for (int j = 0; j < 3; j++) {
 		char name[64];
@@ -227,10 +200,10 @@ static void weights_are_reproducible(void **state)
 {
 	(void)state;
 	pai_model *all = parse(&samples[5]), *one = parse(&samples[5]), *other = parse(&samples[5]);
-	must(apply(all, "add-dendrites{recipe=reference,count=2}"), "all");
-	must(apply(one, "add-dendrites{recipe=reference,count=2,select=c}"), "one");
+	must(run_passes(all, "add-dendrites{recipe=reference,count=2}"), "all");
+	must(run_passes(one, "add-dendrites{recipe=reference,count=2,select=c}"), "one");
 	ctx->seed = 1;
-	must(apply(other, "add-dendrites{recipe=reference,count=2,select=c}"), "other");
+	must(run_passes(other, "add-dendrites{recipe=reference,count=2,select=c}"), "other");
 	ctx->seed = 0;
 	const char *name = "c.dendrite.1.weight";
 	assert_true(pai_tensor_equal(parameter(all, name), parameter(one, name)));
@@ -258,7 +231,7 @@ static void selection(void **state)
 		char text[160];
 		pai_model *m = parse(&samples[5]);
 		snprintf(text, sizeof text, "add-dendrites{%s}", rows[i].options);
-		pai_status status = apply(m, text);
+		pai_status status = run_passes(m, text);
 		if (rows[i].combined < 0) {
 			assert_int_equal(status, PAI_USAGE);
 			assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_no_layer);
@@ -269,8 +242,8 @@ static void selection(void **state)
 		pai_model_free(m);
 	}
 	pai_model *m = parse(&samples[0]);
-	assert_int_equal(apply(m, "add-dendrites{f=sigmoidd}"), PAI_USAGE);
-	assert_int_equal(apply(m, "add-dendrites{count=0}"), PAI_USAGE);
+	assert_int_equal(run_passes(m, "add-dendrites{f=sigmoidd}"), PAI_USAGE);
+	assert_int_equal(run_passes(m, "add-dendrites{count=0}"), PAI_USAGE);
 	pai_model_free(m);
 }
 
@@ -280,34 +253,20 @@ static void with_transforms(void **state)
 	(void)state;
 	pai_model *plain = parse(&samples[5]), *m = parse(&samples[5]);
 	const char *rule = "add-transforms{rules=\"weights:deterministic_rounding{num_levels=9}\"}";
-	must(apply(plain, rule), "rule");
-	must(apply(m, rule), "rule");
-	must(apply(m, "add-dendrites"), "block");
+	must(run_passes(plain, rule), "rule");
+	must(run_passes(m, rule), "rule");
+	must(run_passes(m, "add-dendrites"), "block");
 	assert_int_equal(count_combined(m), 2);
 	assert_same(plain, m, PAI_REFERENCE);
 	pai_model_free(m);
 	m = parse(&samples[5]);
-	must(apply(m, "add-dendrites"), "block");
-	must(apply(m, rule), "rule");
-	must(apply(m, "burn-in"), "burn-in");
-	must(apply(plain, "burn-in"), "burn-in");
+	must(run_passes(m, "add-dendrites"), "block");
+	must(run_passes(m, rule), "rule");
+	must(run_passes(m, "burn-in"), "burn-in");
+	must(run_passes(plain, "burn-in"), "burn-in");
 	assert_same(plain, m, PAI_REFERENCE);
 	pai_model_free(m);
 	pai_model_free(plain);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	ctx = pai_ctx_new(NULL);
-	return ctx ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pai_ctx_free(ctx);
-	return 0;
 }
 
 int main(void)
@@ -317,5 +276,5 @@ int main(void)
 		cmocka_unit_test(weights_are_reproducible),  cmocka_unit_test(selection),
 		cmocka_unit_test(with_transforms),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, make_context, free_context);
 }

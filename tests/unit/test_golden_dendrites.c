@@ -2,33 +2,11 @@
  * dendrites by the pass, their parameters are filled in, and output and gradients are compared.
  *
  * Running statistics after a step in training form are the training engine's and not looked at. */
-#include "passes/passes.h"
-#include <cjson/cJSON.h>
+#include "tests/unit/context.h"
+#include "tests/unit/golden.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #define FOLDER PAI_TEST_DATA "/golden/dendrites/"
-
-static pai_ctx *ctx;
-
-typedef struct arrays {
-	pai_tensor **at;
-	int n;
-} arrays;
-
-static pai_tensor *find(arrays z, const char *id, const char *name)
-{
-	char key[256];
-	snprintf(key, sizeof key, "%s/%s", id, name);
-	for (int i = 0; i < z.n; i++)
-		if (strcmp(z.at[i]->name, key) == 0)
-			return z.at[i];
-	return NULL;
-}
 
 /* One golden layer and the model made of it. */
 typedef struct layer {
@@ -310,13 +288,8 @@ static void golden_layers(void **state)
 {
 	(void)state;
 	pai_arena *a = pai_arena_new(ctx);
-	pai_file file;
-	arrays z;
-	assert_int_equal(pai_file_open(ctx, a, FOLDER "layers.json", &file), PAI_OK);
-	cJSON *index = cJSON_ParseWithLength((const char *)file.data, file.size);
-	assert_int_equal(pai_file_open(ctx, a, FOLDER "layers.npz", &file), PAI_OK);
-	assert_int_equal(pai_npz_parse(ctx, a, file.path, file.data, file.size, &z.at, &z.n),
-			 PAI_OK);
+	cJSON *index = read_index(ctx, a, FOLDER "layers.json");
+	const arrays z = read_arrays(ctx, a, FOLDER "layers.npz");
 	int cases = 0, failed = 0;
 	const cJSON *c;
 	cJSON_ArrayForEach(c, cJSON_GetObjectItem(index, "cases"))
@@ -331,24 +304,15 @@ static void golden_layers(void **state)
 	assert_int_equal(cases, 73);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	ctx = pai_ctx_new(NULL);
-	return ctx ? 0 : -1;
-}
-
 static int teardown(void **state)
 {
-	(void)state;
 	for (int i = 0; i < pai_diag_count(ctx); i++)
 		print_error("%s\n", pai_diag_get(ctx, i)->text);
-	pai_ctx_free(ctx);
-	return 0;
+	return free_context(state);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(golden_layers)};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, make_context, teardown);
 }

@@ -2,14 +2,8 @@
  * plan with fast and with reference kernels. ops.json lists the cases, ops.npz holds their models
  * (<case>/model) and arrays (<case>/in.X, out.Y, up.Y, grad.X, sublo.X, subhi.X). A case that a
  * line of expected_failures.txt names must fail; an argument filters cases by name. */
-#include "passes/passes.h"
-#include <cjson/cJSON.h>
+#include "tests/unit/golden.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #define FOLDER PAI_TEST_DATA "/golden/training/"
 
@@ -17,7 +11,7 @@ static struct {
 	pai_ctx *ctx;
 	pai_arena *arena;
 	pai_map *arrays;
-	char *expected; /* text of expected_failures.txt */
+	const char *expected; /* text of expected_failures.txt */
 } suite;
 
 static pai_tensor *array(const char *id, const char *prefix, const char *name)
@@ -40,19 +34,9 @@ static bool flag(const cJSON *item, const char *key)
 /* Whether a line "golden/<glob> reason" names the case. */
 static bool expected_to_fail(const char *id)
 {
-	bool found = false;
-	char name[256], line[256];
+	char name[256];
 	snprintf(name, sizeof name, "golden/%s", id);
-	for (const char *at = suite.expected; *at && !found;) {
-		size_t n = strcspn(at, "\n"), word = strcspn(at, " \n");
-		if (word < sizeof line) {
-			memcpy(line, at, word);
-			line[word] = 0;
-			found = *line && *line != '#' && pai_glob(line, name);
-		}
-		at += n + (at[n] == '\n');
-	}
-	return found;
+	return is_expected(suite.expected, name);
 }
 
 typedef struct tolerance {
@@ -239,29 +223,16 @@ static void check_case(void **state)
 		fail_msg("does not agree with the golden vectors");
 }
 
-static pai_file open_file(const char *path)
-{
-	pai_file f;
-	if (pai_file_open(suite.ctx, suite.arena, path, &f) != PAI_OK)
-		exit(EXIT_FAILURE);
-	return f;
-}
-
 int main(int argc, char **argv)
 {
 	suite.ctx = pai_ctx_new(NULL);
 	suite.arena = pai_arena_new(suite.ctx);
 	suite.arrays = pai_map_new(suite.arena);
-	pai_file index = open_file(FOLDER "ops.json"), npz = open_file(FOLDER "ops.npz");
-	pai_file list = open_file(PAI_TEST_DATA "/../expected_failures.txt");
-	suite.expected = pai_arena_strndup(suite.arena, (const char *)list.data, list.size);
-	pai_tensor **at;
-	int n;
-	if (pai_npz_parse(suite.ctx, suite.arena, npz.path, npz.data, npz.size, &at, &n) != PAI_OK)
-		return EXIT_FAILURE;
-	for (int i = 0; i < n; i++)
-		pai_map_put(suite.arrays, at[i]->name, at[i]);
-	cJSON *json = cJSON_ParseWithLength((const char *)index.data, index.size), *c;
+	suite.expected = read_expected(suite.ctx, suite.arena);
+	const arrays z = read_arrays(suite.ctx, suite.arena, FOLDER "ops.npz");
+	for (int i = 0; i < z.n; i++)
+		pai_map_put(suite.arrays, z.at[i]->name, z.at[i]);
+	cJSON *json = read_index(suite.ctx, suite.arena, FOLDER "ops.json"), *c;
 	const cJSON *cases = cJSON_GetObjectItem(json, "cases");
 	struct CMUnitTest *tests = calloc((size_t)cJSON_GetArraySize(cases) + 1, sizeof *tests);
 	size_t n_tests = 0;

@@ -3,15 +3,9 @@
  * tests/data/golden/training/index.json lists the cases, with their tolerances; what each file
  * holds is told there by its keys. A case of expected_failures.txt must fail, and says why.
  */
-#include "runtime/runtime.h"
-#include <cjson/cJSON.h>
+#include "tests/unit/golden.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #define DATA PAI_TEST_DATA "/golden/training/"
 
@@ -339,36 +333,12 @@ static void check_trajectory(test *t)
 	pai_model_free(m);
 }
 
-static char *read_file(const char *path)
-{
-	FILE *f = fopen(path, "rb");
-	assert_non_null(f);
-	fseek(f, 0, SEEK_END);
-	size_t n = (size_t)ftell(f);
-	rewind(f);
-	char *s = calloc(n + 1, 1);
-	assert_int_equal(fread(s, 1, n, f), n);
-	fclose(f);
-	return s;
-}
-
-/* Is the id at the start of a line of the list? */
-static bool listed(const char *list, const char *id)
-{
-	size_t n = strlen(id);
-	for (const char *line = list; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (strncmp(line, id, n) == 0 && (line[n] == ' ' || line[n] == '\t'))
-			return true;
-	}
-	return false;
-}
-
 static void check_family(const char *family, void (*check)(test *t), pai_backend backend)
 {
-	char *text = read_file(DATA "index.json");
-	char *list = read_file(PAI_TEST_DATA "/../expected_failures.txt");
-	cJSON *index = cJSON_Parse(text);
+	pai_ctx *ctx = pai_ctx_new(NULL);
+	pai_arena *a = pai_arena_new(ctx);
+	const char *list = read_expected(ctx, a);
+	cJSON *index = read_index(ctx, a, DATA "index.json");
 	const cJSON *c;
 	int seen = 0, failed = 0;
 	cJSON_ArrayForEach(c, field(index, "cases"))
@@ -383,7 +353,7 @@ static void check_family(const char *family, void (*check)(test *t), pai_backend
 			pai_arena_printf(t.arena, "%s%s", DATA, field(c, "data")->valuestring);
 		assert_int_equal(pai_tensors_read(t.ctx, t.arena, path, &t.t, &t.n), PAI_OK);
 		check(&t);
-		bool expected = listed(list, t.id);
+		bool expected = is_expected(list, t.id);
 		if (*t.why && !expected)
 			print_error("%s: %s\n", t.id, t.why);
 		if (!*t.why && expected)
@@ -394,8 +364,8 @@ static void check_family(const char *family, void (*check)(test *t), pai_backend
 		pai_ctx_free(t.ctx);
 	}
 	cJSON_Delete(index);
-	free(text);
-	free(list);
+	pai_arena_free(a);
+	pai_ctx_free(ctx);
 	assert_true(seen > 0);
 	assert_int_equal(failed, 0);
 }

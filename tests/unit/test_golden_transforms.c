@@ -1,30 +1,13 @@
 /* test_golden_transforms.c -- the transforms against the golden vectors of the reference: forward
  * bit for bit in compat=rockpool, gradients within their tolerance, and what a default kernel must
  * do. */
-#include "passes/passes.h"
-#include <cjson/cJSON.h>
+#include "tests/unit/context.h"
+#include "tests/unit/golden.h"
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
 
 #define FOLDER PAI_TEST_DATA "/golden/transforms/"
 
-static pai_ctx *ctx;
-
-static cJSON *read_index(pai_arena *a)
-{
-	pai_file file;
-	assert_int_equal(pai_file_open(ctx, a, FOLDER "index.json", &file), PAI_OK);
-	cJSON *json = cJSON_ParseWithLength((const char *)file.data, file.size);
-	assert_non_null(json);
-	return json;
-}
-
-/* A number of the case, 0 where it has none. */
 static double number_of(const cJSON *c, const char *key)
 {
 	const cJSON *item = cJSON_GetObjectItem(c, key);
@@ -42,30 +25,9 @@ static bool flag(const cJSON *c, const char *key)
 	return cJSON_IsTrue(cJSON_GetObjectItem(c, key));
 }
 
-typedef struct arrays {
-	pai_tensor **at;
-	int n;
-} arrays;
-
 static arrays open_npz(pai_arena *a, const char *name)
 {
-	arrays z;
-	pai_file file;
-	char path[512];
-	snprintf(path, sizeof path, FOLDER "%s", name);
-	assert_int_equal(pai_file_open(ctx, a, path, &file), PAI_OK);
-	assert_int_equal(pai_npz_parse(ctx, a, path, file.data, file.size, &z.at, &z.n), PAI_OK);
-	return z;
-}
-
-static pai_tensor *find(arrays z, const char *id, const char *name)
-{
-	char key[256];
-	snprintf(key, sizeof key, "%s/%s", id, name);
-	for (int i = 0; i < z.n; i++)
-		if (strcmp(z.at[i]->name, key) == 0)
-			return z.at[i];
-	return NULL;
+	return read_arrays(ctx, a, pai_arena_printf(a, FOLDER "%s", name));
 }
 
 /* A model with one transform node: inputs x and g (the upstream gradient), then u or two ranges. */
@@ -320,7 +282,7 @@ static void check_case(const cJSON *c, arrays z, pai_arena *a, result *r)
 static void check_op(const char *op, int want_cases)
 {
 	pai_arena *a = pai_arena_new(ctx);
-	cJSON *index = read_index(a);
+	cJSON *index = read_index(ctx, a, FOLDER "index.json");
 	char npz[64];
 	snprintf(npz, sizeof npz, "%s.npz", op);
 	arrays z = open_npz(a, npz);
@@ -368,7 +330,7 @@ static void default_gradients_are_finite(void **state)
 {
 	(void)state;
 	pai_arena *a = pai_arena_new(ctx);
-	cJSON *index = read_index(a);
+	cJSON *index = read_index(ctx, a, FOLDER "index.json");
 	static const char *const ops[] = {"int_quant", "deterministic_rounding",
 					  "stochastic_rounding"};
 	const cJSON *c;
@@ -679,20 +641,6 @@ static void bad_attributes(void **state)
 	pai_arena_free(a);
 }
 
-static int setup(void **state)
-{
-	(void)state;
-	ctx = pai_ctx_new(NULL);
-	return ctx ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pai_ctx_free(ctx);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -708,5 +656,5 @@ int main(void)
 		cmocka_unit_test(extremes_stay_finite),
 		cmocka_unit_test(bad_attributes),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, make_context, free_context);
 }

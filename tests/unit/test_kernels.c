@@ -1,14 +1,7 @@
 /* test_kernels.c -- random numbers against published vectors, corners of the elementwise kernels,
  * and every gradient rule of theirs against central differences on seeded random shapes. */
-#include "passes/passes.h"
+#include "tests/unit/context.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-
-static pai_ctx *ctx;
 
 /* Known answers of Random123 for philox4x32-10: counter, key, result. */
 static void philox_vectors(void **state)
@@ -58,22 +51,9 @@ static void random_streams(void **state)
 	assert_true(fabs(sum_normal / N) < 0.03 && fabs(square / N - 1) < 0.05);
 }
 
-/* Fails the test with what the context has to say. */
-static void need(pai_status st)
+static void need(pai_status status)
 {
-	if (st == PAI_OK)
-		return;
-	for (int i = 0; i < pai_diag_count(ctx); i++)
-		print_error("%s %s\n", pai_diag_get(ctx, i)->where, pai_diag_get(ctx, i)->text);
-	fail();
-}
-
-static pai_model *parse(const char *text)
-{
-	pai_model *m;
-	need(pai_text_parse(ctx, "test", text, strlen(text), &m));
-	need(pai_infer(m));
-	return m;
+	must(status, "call");
 }
 
 /* Outputs of a model without inputs, as numbers or as the code of an error. */
@@ -330,11 +310,11 @@ static void corners(void **state)
 static void function_call(void **state)
 {
 	(void)state;
-	pai_model *m = parse("<ir_version: 8, opset_import: [\"\" : 17, \"f\" : 1]>\n"
-			     "g (float[2] x) => (float[2] y) { y = f.scaled<k = 3.0>(x) }\n"
-			     "<domain: \"f\", opset_import: [\"\" : 17]>\n"
-			     "scaled <k> (a) => (b) { c = Constant<value_float: float = @k>() "
-			     "b = Mul(a, c) }");
+	pai_model *m = model_of("<ir_version: 8, opset_import: [\"\" : 17, \"f\" : 1]>\n"
+				"g (float[2] x) => (float[2] y) { y = f.scaled<k = 3.0>(x) }\n"
+				"<domain: \"f\", opset_import: [\"\" : 17]>\n"
+				"scaled <k> (a) => (b) { c = Constant<value_float: float = @k>() "
+				"b = Mul(a, c) }");
 	pai_tensor *x = pai_tensor_new(m->arena, PAI_FLOAT, 1, (int64_t[]){2}), *y;
 	const pai_tensor *in = x;
 	for (int i = 0; i < 2; i++)
@@ -352,9 +332,9 @@ static void dropout(void **state)
 {
 	enum { N = 4000 };
 	(void)state;
-	pai_model *m = parse("<ir_version: 8, opset_import: [\"\" : 17]>\n"
-			     "g (float[4000] x) => (float[4000] y, bool[4000] mask)\n"
-			     "<float r = {0.25}, bool t = {1}> { y, mask = Dropout(x, r, t) }");
+	pai_model *m = model_of("<ir_version: 8, opset_import: [\"\" : 17]>\n"
+				"g (float[4000] x) => (float[4000] y, bool[4000] mask)\n"
+				"<float r = {0.25}, bool t = {1}> { y, mask = Dropout(x, r, t) }");
 	pai_value *x = m->graph->inputs.at[0], *y = m->graph->outputs.at[0], *dx;
 	need(pai_autodiff(m, 1, &y, NULL, 1, &x, &dx));
 	pai_tensor *in = pai_tensor_new(m->arena, PAI_FLOAT, 1, (int64_t[]){N});
@@ -634,8 +614,8 @@ static void check_rule(const rule *r)
 	char text[2048];
 	problem p = {0};
 	write_model(r, text, sizeof text);
-	p.m = parse(text);
-	p.plain = parse(text);
+	p.m = model_of(text);
+	p.plain = model_of(text);
 	pai_graph *g = p.m->graph;
 	pai_value *wrt[8], *grad[8], *z = g->outputs.at[0];
 	p.n_in = g->inputs.n;
@@ -674,8 +654,5 @@ int main(void)
 		cmocka_unit_test(corners),        cmocka_unit_test(function_call),
 		cmocka_unit_test(dropout),        cmocka_unit_test(gradients),
 	};
-	ctx = pai_ctx_new(NULL);
-	int failed = cmocka_run_group_tests(tests, NULL, NULL);
-	pai_ctx_free(ctx);
-	return failed;
+	return cmocka_run_group_tests(tests, make_context, free_context);
 }

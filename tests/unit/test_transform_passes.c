@@ -1,14 +1,7 @@
 /* test_transform_passes.c -- add-transforms, remove-transforms, burn-in and inline-functions on
  * small text models: what stands in the graph, and that outputs agree bit for bit. */
-#include "passes/passes.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
+#include "tests/unit/context.h"
 #include <unistd.h>
-
-static pai_ctx *ctx;
 
 static const char mlp[] = "<ir_version: 8, opset_import: [\"\" : 17]>\n"
 			  "g (float[N, 3] x) => (float[N, 2] y)\n"
@@ -31,36 +24,14 @@ static const char shared[] =
 
 static pai_model *parse(const char *text)
 {
-	pai_model *m;
-	assert_int_equal(pai_text_parse(ctx, "test", text, strlen(text), &m), PAI_OK);
-	assert_int_equal(pai_infer(m), PAI_OK);
+	pai_model *m = model_of(text);
 	assert_int_equal(pai_verify(m), PAI_OK);
 	return m;
 }
 
-static pai_status apply(pai_model *m, const char *passes)
+static void must_apply(pai_model *m, const char *passes)
 {
-	pai_arena *a = pai_arena_new(ctx);
-	pai_pipeline p;
-	pai_pipeline_report report;
-	pai_diag_clear(ctx);
-	pai_status status = pai_pipeline_parse(ctx, a, passes, &p);
-	if (status == PAI_OK)
-		status = pai_pipeline_run(m, &p, NULL, a, &report);
-	pai_arena_free(a);
-	return status;
-}
-
-static void must_ok(pai_status status, const char *what)
-{
-	for (int i = 0; status != PAI_OK && i < pai_diag_count(ctx); i++)
-		print_error("%s: %s\n", what, pai_diag_get(ctx, i)->text);
-	assert_int_equal(status, PAI_OK);
-}
-
-static void must(pai_model *m, const char *passes)
-{
-	must_ok(apply(m, passes), passes);
+	must(run_passes(m, passes), passes);
 }
 
 static void put(void *payload, const char *s, size_t n)
@@ -143,23 +114,23 @@ static void insert_remove_burn_in(void **state)
 	char *before = text_of(plain);
 	for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
 		pai_model *with = parse(mlp), *burned = parse(mlp), *inlined = parse(mlp);
-		must(with, add(rules[i]));
-		must(burned, add(rules[i]));
-		must(inlined, add(rules[i]));
+		must_apply(with, add(rules[i]));
+		must_apply(burned, add(rules[i]));
+		must_apply(inlined, add(rules[i]));
 		assert_true(difference(plain, with) > 0);
-		must(burned, "burn-in");
+		must_apply(burned, "burn-in");
 		assert_int_equal(burned->graph->nodes.n, plain->graph->nodes.n);
 		assert_int_equal(burned->functions.n, 0);
 		assert_int_equal(burned->n_opsets, 1);
 		assert_true(difference(with, burned) == 0);
-		must(inlined, "inline-functions{transforms=true}");
+		must_apply(inlined, "inline-functions{transforms=true}");
 		assert_int_equal(count(inlined, "pai", "*"), 0);
 		assert_int_equal(inlined->functions.n, 0);
 		if (difference(with, inlined) != 0)
 			print_error("%s: body differs by %g\n", rules[i],
 				    difference(with, inlined));
 		assert_true(difference(with, inlined) == 0);
-		must(with, "remove-transforms");
+		must_apply(with, "remove-transforms");
 		char *after = text_of(with);
 		assert_string_equal(before, after);
 		free(after);
@@ -173,7 +144,7 @@ static void insert_remove_burn_in(void **state)
 
 static void read_bytes(const char *path, pai_arena *a, pai_file *out)
 {
-	must_ok(pai_file_open(ctx, a, path, out), path);
+	must(pai_file_open(ctx, a, path, out), path);
 }
 
 /* Insert, write, read, remove, write: the bytes of the original, also where the file changed its IR
@@ -193,16 +164,16 @@ static void remove_restores_the_bytes(void **state)
 		pai_file x, y;
 		pai_model *m;
 		snprintf(original, sizeof original, PAI_TEST_DATA "/models/%s.onnx", names[i]);
-		must_ok(pai_model_read(ctx, original, &m), original);
-		must_ok(pai_infer(m), original);
+		must(pai_model_read(ctx, original, &m), original);
+		must(pai_infer(m), original);
 		if (!none)
-			must(m, add("weights:deterministic_rounding{num_levels=15}"));
-		must_ok(pai_model_write(m, with, NULL), with);
+			must_apply(m, add("weights:deterministic_rounding{num_levels=15}"));
+		must(pai_model_write(m, with, NULL), with);
 		pai_model_free(m);
-		must_ok(pai_model_read(ctx, with, &m), with);
-		must_ok(pai_infer(m), with);
-		must(m, "remove-transforms");
-		must_ok(pai_model_write(m, without, NULL), without);
+		must(pai_model_read(ctx, with, &m), with);
+		must(pai_infer(m), with);
+		must_apply(m, "remove-transforms");
+		must(pai_model_write(m, without, NULL), without);
 		read_bytes(original, a, &x);
 		read_bytes(without, a, &y);
 		assert_int_equal(x.size, y.size);
@@ -226,20 +197,20 @@ static void random_transforms(void **state)
 	char *before = text_of(plain);
 	for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
 		pai_model *m = parse(mlp), *inlined = parse(mlp);
-		must(m, add(list[i]));
+		must_apply(m, add(list[i]));
 		assert_int_equal(count(m, "", "RandomUniformLike"), 2);
-		must(inlined, add(list[i]));
-		must(inlined, "inline-functions{transforms=true}");
+		must_apply(inlined, add(list[i]));
+		must_apply(inlined, "inline-functions{transforms=true}");
 		assert_true(difference(m, inlined) ==
 			    0); /* the same numbers: the same nodes draw */
-		assert_int_equal(apply(m, "burn-in"), PAI_LIMIT);
-		must(inlined, "remove-transforms");
-		must(m, "burn-in{allow-stochastic=true}");
+		assert_int_equal(run_passes(m, "burn-in"), PAI_LIMIT);
+		must_apply(inlined, "remove-transforms");
+		must_apply(m, "burn-in{allow-stochastic=true}");
 		assert_int_equal(m->graph->nodes.n, plain->graph->nodes.n);
 		pai_model_free(m);
 		m = parse(mlp);
-		must(m, add(list[i]));
-		must(m, "remove-transforms");
+		must_apply(m, add(list[i]));
+		must_apply(m, "remove-transforms");
 		char *after = text_of(m);
 		assert_string_equal(before, after);
 		free(after);
@@ -254,13 +225,13 @@ static void one_node_for_a_shared_parameter(void **state)
 {
 	(void)state;
 	pai_model *m = parse(shared), *burned = parse(shared);
-	must(m, add("weights:int_quant{n_bits=4}"));
-	must(burned, add("weights:int_quant{n_bits=4}"));
+	must_apply(m, add("weights:int_quant{n_bits=4}"));
+	must_apply(burned, add("weights:int_quant{n_bits=4}"));
 	assert_int_equal(count(m, "pai", "IntQuant"), 1);
-	must(burned, "burn-in");
+	must_apply(burned, "burn-in");
 	assert_int_equal(count(burned, "pai", "IntQuant"), 0);
 	assert_true(difference(m, burned) == 0);
-	must(m, "remove-transforms");
+	must_apply(m, "remove-transforms");
 	pai_model *plain = parse(shared);
 	assert_true(difference(m, plain) == 0);
 	pai_model_free(plain);
@@ -275,24 +246,24 @@ static void chains(void **state)
 	const char *text =
 		"weights:int_quant{n_bits=4},"
 		"weights:deterministic_rounding{num_levels=3,initializer=w1,compose=append}";
-	must(m, add(text));
+	must_apply(m, add(text));
 	assert_int_equal(count(m, "pai", "IntQuant"), 2);
 	assert_int_equal(count(m, "pai", "DeterministicRounding"), 1);
-	must(burned, add(text));
-	must(burned, "burn-in");
+	must_apply(burned, add(text));
+	must_apply(burned, "burn-in");
 	assert_int_equal(burned->graph->nodes.n, 4);
 	assert_true(difference(m, burned) == 0);
 	/* the last rule that matches wins */
 	pai_model *last = parse(mlp);
-	must(last, add("weights:int_quant,weights:dropout{initializer=w2}"));
+	must_apply(last, add("weights:int_quant,weights:dropout{initializer=w2}"));
 	assert_int_equal(count(last, "pai", "IntQuant"), 1);
 	assert_int_equal(count(last, "pai", "WeightDropout"), 1);
 	/* a second insertion composes or is an error */
-	assert_int_equal(apply(last, add("weights:int_quant")), PAI_USAGE);
+	assert_int_equal(run_passes(last, add("weights:int_quant")), PAI_USAGE);
 	assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_transform_exists);
-	must(last, add("weights:int_quant{compose=append}"));
+	must_apply(last, add("weights:int_quant{compose=append}"));
 	assert_int_equal(count(last, "pai", "IntQuant"), 3);
-	must(last, "remove-transforms");
+	must_apply(last, "remove-transforms");
 	pai_model *plain = parse(mlp);
 	assert_true(difference(last, plain) == 0);
 	pai_model_free(plain);
@@ -309,20 +280,20 @@ static void activations(void **state)
 	char *before = text_of(plain);
 	const char *text = "activations:deterministic_rounding{op=Relu,num_levels=9},"
 			   "activations:int_quant{node=y,n_bits=6}";
-	must(m, add(text));
-	must(inlined, add(text));
+	must_apply(m, add(text));
+	must_apply(inlined, add(text));
 	assert_int_equal(count(m, "pai", "DeterministicRounding"), 1);
 	assert_int_equal(count(m, "pai", "IntQuant"), 1);
 	assert_string_equal(m->graph->outputs.at[0]->name, "y");
 	assert_true(difference(plain, m) > 0);
-	must(m, "burn-in");
+	must_apply(m, "burn-in");
 	assert_int_equal(count(m, "pai", "IntQuant"), 1);
-	must(inlined, "inline-functions{transforms=true}");
+	must_apply(inlined, "inline-functions{transforms=true}");
 	assert_int_equal(inlined->functions.n, 0);
 	assert_true(difference(m, inlined) == 0);
-	assert_int_equal(apply(m, add("activations:int_quant{op=Relu}")), PAI_USAGE);
-	must(m, add("activations:dropout{op=Relu,compose=append}"));
-	must(m, "remove-transforms");
+	assert_int_equal(run_passes(m, add("activations:int_quant{op=Relu}")), PAI_USAGE);
+	must_apply(m, add("activations:dropout{op=Relu,compose=append}"));
+	must_apply(m, "remove-transforms");
 	char *after = text_of(m);
 	assert_string_equal(before, after);
 	free(before);
@@ -353,7 +324,7 @@ static void rules_from_a_file(void **state)
 	pai_model *m = parse(mlp);
 	snprintf(passes, sizeof passes, "add-transforms{rules=\"%s\",lock=\"%s\"}", rules_path,
 		 lock);
-	must(m, passes);
+	must_apply(m, passes);
 	assert_int_equal(count(m, "pai", "DeterministicRounding"), 2);
 	assert_int_equal(count(m, "pai", "IntQuant"), 1);
 	pai_arena *a = pai_arena_new(ctx);
@@ -379,7 +350,7 @@ static void rules_from_a_file(void **state)
 		fclose(f);
 		m = parse(mlp);
 		pai_diag_clear(ctx);
-		if (apply(m, passes) != PAI_USAGE)
+		if (run_passes(m, passes) != PAI_USAGE)
 			fail_msg("accepted: %s", bad[i]);
 		assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_bad_rule);
 		pai_model_free(m);
@@ -387,6 +358,67 @@ static void rules_from_a_file(void **state)
 	unlink(rules_path);
 	unlink(lock);
 	rmdir(folder);
+}
+
+/* A parameter is what a rule selects: every reader of it reads the transform, so that weights that
+ * are tied stay tied. */
+static void readers_without_a_rule(void **state)
+{
+	(void)state;
+	pai_model *m = parse(shared);
+	must_apply(m, "add-transforms{rules=\"weights:int_quant{node=a}\"}");
+	assert_int_equal(count(m, PAI_DOMAIN_TRANSFORM, "IntQuant"), 1);
+	const pai_value *w = pai_graph_value(m->graph, "w");
+	pai_arena *a = pai_arena_new(ctx);
+	pai_uses *uses = pai_uses_new(a, m->graph);
+	assert_int_equal(pai_uses_count(uses, w), 1);
+	assert_int_equal(pai_uses_count(uses, pai_graph_value(m->graph, "w_int_quant")), 3);
+	pai_arena_free(a);
+	pai_model_free(m);
+}
+
+static char *contents_of(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = calloc(1, 1 << 16);
+	assert_non_null(f);
+	assert_true(fread(text, 1, (1 << 16) - 1, f) > 0);
+	fclose(f);
+	return text;
+}
+
+static int occurrences(const char *text, const char *word)
+{
+	int n = 0;
+	for (; (text = strstr(text, word)); text++)
+		n++;
+	return n;
+}
+
+/* The lock file lists what was applied, and the model is not touched by what was not. */
+static void proposals_change_nothing(void **state)
+{
+	(void)state;
+	char lock[] = "/tmp/pai-lock-XXXXXX", passes[256];
+	close(mkstemp(lock));
+	snprintf(passes, sizeof passes,
+		 "add-transforms{rules=\"weights:int_quant,biases:int_quant\",lock=\"%s\"}", lock);
+	for (int limit = 0; limit <= 5; limit++) {
+		const pai_pipeline_options o = {.stop_after = limit};
+		pai_model *m = parse(mlp);
+		m->ir_version = 7;
+		must(run_passes_with(m, passes, &o), passes);
+		int n = limit < 4 ? limit : 4;
+		assert_int_equal(count(m, PAI_DOMAIN_TRANSFORM, "IntQuant"), n);
+		assert_int_equal(pai_graph_opset(m->graph, PAI_DOMAIN_TRANSFORM), n > 0);
+		assert_int_equal(m->ir_version, n > 0 ? 8 : 7);
+		assert_int_equal(m->functions.n, n > 0);
+		char *text = limit ? contents_of(lock) : NULL; /* 0: no pass is called */
+		assert_true(!text || occurrences(text, "\"initializer\"") == n);
+		free(text);
+		pai_model_free(m);
+	}
+	unlink(lock);
 }
 
 static void bad_rules(void **state)
@@ -412,27 +444,13 @@ static void bad_rules(void **state)
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		pai_model *m = parse(rows[i].model);
-		pai_status status = apply(m, add(rows[i].rule));
+		pai_status status = run_passes(m, add(rows[i].rule));
 		if (status == PAI_OK)
 			print_error("%s: no error\n", rows[i].rule);
 		assert_int_not_equal(status, PAI_OK);
 		assert_int_equal(pai_diag_get(ctx, 0)->code, rows[i].code);
 		pai_model_free(m);
 	}
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	ctx = pai_ctx_new(NULL);
-	return ctx ? 0 : -1;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pai_ctx_free(ctx);
-	return 0;
 }
 
 int main(void)
@@ -445,7 +463,9 @@ int main(void)
 		cmocka_unit_test(chains),
 		cmocka_unit_test(activations),
 		cmocka_unit_test(rules_from_a_file),
+		cmocka_unit_test(readers_without_a_rule),
+		cmocka_unit_test(proposals_change_nothing),
 		cmocka_unit_test(bad_rules),
 	};
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, make_context, free_context);
 }
