@@ -193,13 +193,16 @@ struct pai_ctx {
 	const pai_io *io;
 	pai_limits limits;
 	uint64_t seed;
-	int threads; /* at most this many in the runtime; >= 1 */
+	int threads;      /* at most this many in the runtime; >= 1 */
+	int threads_made; /* so many were there at one time (runtime/library.c) */
 	/* Outputs are on disk when a write returns. Off: they appear whole or not at all as well,
 	 * but a power failure soon after may lose them; saves some 10 ms a file. */
 	bool durable;
 	const char *model_path; /* for messages; NULL: unknown */
 	/* Called when a small allocation fails; must not return. Default: one line, _exit(6). */
 	void (*on_oom)(pai_ctx *ctx, size_t nbytes);
+	/* Called before a shared library is opened while the program runs; NULL: not. */
+	void (*on_library)(pai_ctx *ctx, const char *name);
 	/* Each diagnostic as it comes; NULL: only kept. */
 	void (*on_diag)(void *payload, const pai_diag *d);
 	void *payload;

@@ -65,41 +65,46 @@ static void on_bus_error(int sig)
 	_exit(PAI_IO);
 }
 
-static void on_alarm(int sig)
+static void on_abort(int sig)
 {
+	static const char line[] = "pai-opt: error E1901: internal error, please report this\n";
 	(void)sig;
+	ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
+	(void)n;
 	_exit(PAI_INTERNAL);
 }
 
-/* oneDNN throws when it has no memory, and C++ aborts where nobody catches. The C++ library, which
- * comes with oneDNN, tells what was thrown: a std::type_info, whose second word is the name of the
- * type. Asking may hang where a lock is held: then an alarm ends it. */
-static bool out_of_memory(void)
-{
-	const char *const *(*thrown)(void);
-	signal(SIGALRM, on_alarm);
-	alarm(1);
-	/* NOLINTNEXTLINE(bugprone-signal-handler): see the alarm */
-	void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
-	/* NOLINTNEXTLINE(bugprone-signal-handler) */
-	void *found = library ? dlsym(library, "__cxa_current_exception_type") : NULL;
-	memcpy(&thrown, &found, sizeof found);
-	const char *const *type = found ? thrown() : NULL;
-	return type && strcmp(type[1], "St9bad_alloc") == 0;
-}
+static const char cxx_library[] = "libstdc++.so.6";
 
-static void on_abort(int sig)
+/* Where nobody catches what a C++ library throws. The library of C++ tells what that was: a
+ * std::type_info, whose second word is the name of the type. */
+static void on_throw(void)
 {
-	static const char memory[] =
+	static const char line[] =
 		"pai-opt: error E0601: out of memory\n"
 		"pai-opt: hint: give the process more memory or lower --max-memory\n";
-	static const char bug[] = "pai-opt: error E1901: internal error, please report this\n";
-	(void)sig;
-	bool full = out_of_memory();
-	ssize_t n = full ? write(STDERR_FILENO, memory, sizeof memory - 1)
-			 : write(STDERR_FILENO, bug, sizeof bug - 1);
+	const char *const *(*thrown)(void);
+	void *library = dlopen(cxx_library, RTLD_LAZY | RTLD_NOLOAD);
+	void *found = library ? dlsym(library, "__cxa_current_exception_type") : NULL;
+	memcpy(&thrown, &found, sizeof found);
+	const char *const *type = found ? thrown() : NULL; /* NULL: no memory to throw it either */
+	if (!found || (type && strcmp(type[1], "St9bad_alloc") != 0))
+		abort();
+	ssize_t n = write(STDERR_FILENO, line, sizeof line - 1);
 	(void)n;
-	_exit(full ? PAI_NOMEM : PAI_INTERNAL);
+	_exit(PAI_NOMEM);
+}
+
+/* oneDNN throws when it has no memory, and may do so while it is loaded: std::set_terminate. */
+static void catch_throws(pai_ctx *ctx, const char *name)
+{
+	(void)ctx;
+	void (*(*set_terminate)(void (*)(void)))(void);
+	void *library = strstr(name, "dnnl") ? dlopen(cxx_library, RTLD_LAZY) : NULL;
+	void *found = library ? dlsym(library, "_ZSt13set_terminatePFvvE") : NULL;
+	memcpy(&set_terminate, &found, sizeof found);
+	if (found)
+		set_terminate(on_throw);
 }
 
 /* As a shell takes it: in single quotes, a single quote among them as '\\''. */
@@ -256,6 +261,7 @@ int main(int argc, char **argv)
 	c.own = PAI_NEW(c.arena, struct cli_private);
 	c.command = quote_command(c.arena, argc, argv);
 	ctx->on_diag = show;
+	ctx->on_library = catch_throws;
 	ctx->payload = &c;
 	pai_status status = dispatch(&c, argc, argv);
 	if (fflush(stdout) != 0 && status == PAI_OK)

@@ -297,7 +297,7 @@ static fact fact_of_tensor(const pai_tensor *t)
 /* Facts of a graph before its first node: inputs, as given by the caller and as stated, and
  * initialisers. */
 static pai_status start_graph(const inference *in, const pai_graph *g, fact *facts, int n_inputs,
-			      const fact *inputs, bool typed)
+			      const fact *inputs)
 {
 	for (int i = 0; i < g->values.n; i++)
 		facts[i] = nothing;
@@ -306,7 +306,7 @@ static pai_status start_graph(const inference *in, const pai_graph *g, fact *fac
 		if (!v->init)
 			continue;
 		fact *f = &facts[v->id];
-		const pai_type stated = typed ? stated_type(v) : nothing.type;
+		const pai_type stated = stated_type(v);
 		*f = fact_of_tensor(v->init);
 		if (!merge(in, &f->type, &stated))
 			return contradiction(in, pai_at_value(v), &f->type, &stated);
@@ -315,7 +315,7 @@ static pai_status start_graph(const inference *in, const pai_graph *g, fact *fac
 	for (int i = 0; i < g->inputs.n; i++) {
 		const pai_value *v = g->inputs.at[i];
 		fact *f = &facts[v->id];
-		pai_type stated = typed ? stated_type(v) : nothing.type;
+		pai_type stated = stated_type(v);
 		if (i < n_inputs)
 			*f = inputs[i];
 		else if (v->init && !f->data && stated.kind != PAI_TYPE_UNKNOWN)
@@ -326,22 +326,21 @@ static pai_status start_graph(const inference *in, const pai_graph *g, fact *fac
 	return PAI_OK;
 }
 
-static pai_status infer_node(inference *in, const pai_node *n, bool typed);
+static pai_status infer_node(inference *in, const pai_node *n);
 
 static pai_status infer_graph(inference *in, const pai_graph *g, int n_inputs, const fact *inputs,
 			      frame *f)
 {
-	const bool typed = !f->call;
 	const frame *outer = in->frame;
 	f->graph = g;
 	f->outer = outer;
 	f->facts = PAI_NEWS(in->arena, fact, g->values.n);
-	PAI_TRY(start_graph(in, g, f->facts, n_inputs, inputs, typed));
+	PAI_TRY(start_graph(in, g, f->facts, n_inputs, inputs));
 	in->frame = f;
 	in->depth++;
 	pai_status status = PAI_OK;
 	for (int i = 0; i < g->nodes.n && status == PAI_OK; i++)
-		status = infer_node(in, g->nodes.at[i], typed);
+		status = infer_node(in, g->nodes.at[i]);
 	for (int i = 0; i < g->values.n && f->store && status == PAI_OK; i++)
 		if (!g->values.at[i]->dead)
 			store(in->ctx, g->values.at[i], &f->facts[i]);
@@ -473,7 +472,7 @@ static pai_status apply(inference *in, const pai_node *n, const fact *inputs, fa
 	return PAI_OK;
 }
 
-static pai_status infer_node(inference *in, const pai_node *n, bool typed)
+static pai_status infer_node(inference *in, const pai_node *n)
 {
 	node_room room;
 	fact *inputs = n->n_in <= FEW ? room.facts : PAI_NEWS(in->arena, fact, n->n_in);
@@ -488,7 +487,7 @@ static pai_status infer_node(inference *in, const pai_node *n, bool typed)
 		const pai_value *v = n->out[o];
 		if (!v)
 			continue;
-		pai_type stated = typed ? stated_type(v) : nothing.type;
+		pai_type stated = stated_type(v);
 		if (!merge(in, &results[o].type, &stated))
 			return contradiction(in, pai_at_output(n, o), &results[o].type, &stated);
 		f->facts[v->id] = results[o];

@@ -8,12 +8,17 @@
  *
  * Left alone: random nodes, control flow, transforms (burn-in folds those), and Q/DQ pairs, which
  * carry the quantised form of the model. A value that is larger than what it is made from by more
- * than max_growth stays a node, so that a small file does not become a large one.
+ * than max_growth stays a node, and so do all that follow once the sum of all values passes its
+ * limit, so that a small file does not become a large one.
  */
 #include "passes/passes.h"
 #include <string.h>
 
-enum { FOLDED, RESHAPES, TOO_LARGE, NO_KERNEL, FAILS };
+enum { FOLDED, RESHAPES, TOO_LARGE, SUM_TOO_LARGE, NO_KERNEL, FAILS };
+
+typedef struct state {
+	uint64_t left; /* bytes that may still be made */
+} state;
 
 static const pai_option options[] = {
 	{.name = "max_growth",
@@ -102,10 +107,15 @@ static bool fold_known(pai_pass_run *r, pai_patch *out, pai_node *n)
 static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_tensor *const *in,
 		       uint64_t in_bytes)
 {
+	state *s = r->state;
 	const uint64_t growth = (uint64_t)pai_item_int(r->item, options, "max_growth");
 	const uint64_t most = in_bytes + growth < r->ctx->limits.folded_bytes
 				      ? in_bytes + growth
 				      : r->ctx->limits.folded_bytes;
+	if (!s->left) {
+		r->counts[SUM_TOO_LARGE] += r->round == 0;
+		return PAI_OK;
+	}
 	if (!pai_op_kernel(n->op)) {
 		r->counts[NO_KERNEL] += r->round == 0;
 		return PAI_OK;
@@ -120,6 +130,15 @@ static pai_status fold(pai_pass_run *r, pai_patch *out, pai_node *n, const pai_t
 		r->counts[large ? TOO_LARGE : FAILS] += r->round == 0;
 		return status == PAI_INTERNAL ? status : PAI_OK;
 	}
+	uint64_t made = 0;
+	for (int i = 0; i < n->n_out; i++)
+		made += values[i] ? values[i]->nbytes : 0;
+	if (made > s->left) {
+		s->left = 0; /* no further one is computed in vain */
+		r->counts[SUM_TOO_LARGE]++;
+		return PAI_OK;
+	}
+	s->left -= made;
 	propose(r, out, n, values);
 	return PAI_OK;
 }
@@ -210,6 +229,16 @@ static pai_status run(pai_pass_run *r, pai_patch *out, const pai_graph *g)
 	return PAI_OK;
 }
 
+enum { PER_BYTE = 8 }; /* of what was read */
+
+static pai_status begin(pai_pass_run *r, pai_model *m)
+{
+	state *s = PAI_NEW(r->scratch, state);
+	s->left = m->ctx->limits.folded_sum + PER_BYTE * m->ctx->bytes_read;
+	r->state = s;
+	return PAI_OK;
+}
+
 const pai_pass pai_pass_fold_constants = {
 	.name = "fold-constants",
 	.summary = "replace nodes with constant inputs, and shape arithmetic, by their values",
@@ -219,8 +248,10 @@ const pai_pass pai_pass_fold_constants = {
 	.stats = (const char *const[]){[FOLDED] = "folded",
 				       [RESHAPES] = "targets of Reshape made constant",
 				       [TOO_LARGE] = "kept: the value is too large",
+				       [SUM_TOO_LARGE] = "kept: all values are too large together",
 				       [NO_KERNEL] = "kept: no kernel",
 				       [FAILS] = "kept: executing it fails",
 				       NULL},
+	.begin = begin,
 	.run = run,
 };

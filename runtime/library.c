@@ -1,9 +1,14 @@
 /* library.c -- shared libraries that are opened when they are needed: a program that starts pays
  * the loader for each library it is linked with, some more than all else it does on a small model.
+ *
+ * Initialisers of a library crash where memory ends, and OpenMP ends the process where it can make
+ * no thread. So both are tried beforehand, by means that tell.
  */
 #include "runtime/library.h"
 #include <dlfcn.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 bool pai_library_function(const char *name, const char *function, void *out)
 {
@@ -13,9 +18,24 @@ bool pai_library_function(const char *name, const char *function, void *out)
 	return at != NULL;
 }
 
-pai_status pai_library_open(pai_ctx *ctx, const char *name, int n, const pai_symbol *symbols,
-			    void *table)
+static bool has_room(size_t nbytes)
 {
+	void *at = mmap(NULL, nbytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (at == MAP_FAILED)
+		return false;
+	munmap(at, nbytes);
+	return true;
+}
+
+pai_status pai_library_open(pai_ctx *ctx, const char *name, size_t room, int n,
+			    const pai_symbol *symbols, void *table)
+{
+	if (!has_room(room))
+		return pai_fail(ctx, PAI_E_memory, pai_at_nothing(), "no %zu bytes to load %s",
+				room, name);
+	if (ctx->on_library)
+		ctx->on_library(ctx, name);
 	void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
 	if (!library)
 		return pai_fail(ctx, PAI_E_no_library, pai_at_nothing(), "%s", dlerror());
@@ -27,4 +47,32 @@ pai_status pai_library_open(pai_ctx *ctx, const char *name, int n, const pai_sym
 		memcpy((char *)table + symbols[i].at, &at, sizeof at);
 	}
 	return PAI_OK;
+}
+
+static void *pass_gate(void *gate)
+{
+	pthread_mutex_lock(gate);
+	pthread_mutex_unlock(gate);
+	return NULL;
+}
+
+/* Stacks of threads that have ended are kept by the C library, for those that OpenMP makes. */
+int pai_threads_there(pai_ctx *ctx, int want)
+{
+	if (want <= ctx->threads_made)
+		return want;
+	pai_arena *a = pai_arena_new(ctx);
+	pthread_t *made = PAI_NEWS(a, pthread_t, want);
+	pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+	int n = 1;
+	pthread_mutex_lock(&gate);
+	while (n < want && pthread_create(&made[n], NULL, pass_gate, &gate) == 0)
+		n++;
+	pthread_mutex_unlock(&gate);
+	for (int i = 1; i < n; i++)
+		pthread_join(made[i], NULL);
+	pthread_mutex_destroy(&gate);
+	pai_arena_free(a);
+	ctx->threads_made = n > ctx->threads_made ? n : ctx->threads_made;
+	return n;
 }

@@ -1,4 +1,5 @@
-/* library.h -- functions of a shared library that is opened when needed; private to the runtime. */
+/* library.h -- what the process may or may not have: functions of a shared library that is opened
+ * when needed, address space, threads; private to the runtime. */
 #ifndef PAI_LIBRARY_H
 #define PAI_LIBRARY_H
 
@@ -11,9 +12,12 @@ typedef struct pai_symbol {
 } pai_symbol;
 
 /* Fills a table (a struct of pointers to functions) with the addresses of the symbols. The library
- * stays open for good. */
-PAI_MUST_USE pai_status pai_library_open(pai_ctx *ctx, const char *name, int n,
+ * stays open for good. NOMEM where there is no address space of `room` bytes: about what the
+ * library takes with all it needs. */
+PAI_MUST_USE pai_status pai_library_open(pai_ctx *ctx, const char *name, size_t room, int n,
 					 const pai_symbol *symbols, void *table);
+/* How many threads there can be at one time, this one included: at most `want`. */
+int pai_threads_there(pai_ctx *ctx, int want);
 
 /* One function, quietly: false where library or function are not there. out: a pointer to it. */
 bool pai_library_function(const char *name, const char *function, void *out);

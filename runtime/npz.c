@@ -49,6 +49,8 @@ typedef struct functions {
 #undef FUNCTION
 } functions;
 
+enum { ROOM = 8 << 20 }; /* 5 MB with what it needs */
+
 static pai_status find_functions(pai_ctx *ctx, functions *f)
 {
 	static const pai_symbol symbols[] = {
@@ -56,7 +58,8 @@ static pai_status find_functions(pai_ctx *ctx, functions *f)
 		FUNCTIONS
 #undef FUNCTION
 	};
-	return pai_library_open(ctx, PAI_LIBZIP, sizeof symbols / sizeof *symbols, symbols, f);
+	return pai_library_open(ctx, PAI_LIBZIP, ROOM, sizeof symbols / sizeof *symbols, symbols,
+				f);
 }
 
 typedef struct archive {

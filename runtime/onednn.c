@@ -135,10 +135,15 @@ struct pai_dnn_op {
 	const char *impl;
 };
 
+static pai_code code_of(dnnl_status_t st)
+{
+	return st == dnnl_out_of_memory ? PAI_E_memory : PAI_E_internal;
+}
+
 static pai_status failed(pai_plan *p, const char *what, dnnl_status_t st)
 {
-	return pai_fail(p->ctx, st == dnnl_out_of_memory ? PAI_E_memory : PAI_E_internal,
-			pai_at_nothing(), "oneDNN could not make %s (status %d)", what, (int)st);
+	return pai_fail(p->ctx, code_of(st), pai_at_nothing(),
+			"oneDNN could not make %s (status %d)", what, (int)st);
 }
 
 /* dims and strides are copied into arrays of the length oneDNN declares. strides NULL: any format.
@@ -335,6 +340,8 @@ static void drop_engine(void *at)
 	f->engine_destroy(n->engine);
 }
 
+enum { ROOM = 64 << 20 }; /* 43 (2.6) or 50 MB (3.2) of libraries, then the engine and its code */
+
 static pai_status find_functions(pai_plan *p, functions *f)
 {
 	static const pai_symbol symbols[] = {
@@ -342,7 +349,8 @@ static pai_status find_functions(pai_plan *p, functions *f)
 		FUNCTIONS FUNCTIONS_OF_VERSION
 #undef FUNCTION
 	};
-	return pai_library_open(p->ctx, PAI_DNNL, sizeof symbols / sizeof *symbols, symbols, f);
+	return pai_library_open(p->ctx, PAI_DNNL, ROOM, sizeof symbols / sizeof *symbols, symbols,
+				f);
 }
 
 static pai_status engine(pai_plan *p, pai_dnn **out)
@@ -657,6 +665,6 @@ pai_status pai_dnn_run(void *args, pai_run *run)
 		f->primitive_execute(op->primitive, op->dnn->stream, op->n_args, op->args);
 	if (st == dnnl_success)
 		return PAI_OK;
-	return pai_fail(run->ctx, PAI_E_internal, pai_at_nothing(),
+	return pai_fail(run->ctx, code_of(st), pai_at_nothing(),
 			"oneDNN failed to execute %s (status %d)", op->impl, (int)st);
 }

@@ -1,5 +1,6 @@
 /* plan.c -- building and running a plan; plans by input shape. */
 #include "runtime/fast/fast.h"
+#include "runtime/library.h"
 #include <omp.h>
 #include <string.h>
 
@@ -53,7 +54,7 @@ static void choose_threads(pai_plan *p)
 	double fit = p->work / WORK_PER_THREAD;
 	if (want <= 0)
 		want = fit < 1 ? 1 : fit > most ? most : (int)fit;
-	p->threads = p->run.threads = want < most ? want : most;
+	p->threads = p->run.threads = pai_threads_there(p->ctx, want < most ? want : most);
 }
 
 pai_status pai_plan_charge(pai_plan *p)

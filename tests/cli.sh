@@ -87,6 +87,25 @@ holds 'nothing was written' absent long.opt.onnxtxt
 holds 'nothing was written' absent large.opt.onnxtxt
 expect 0 'wrote' "$bin" long.onnxtxt --check=0
 
+# many folds, each of them small: the sum is bounded
+python3 - <<'END'
+def chain(name, nodes, body):
+    with open(name, "w") as f:
+        f.write('<ir_version: 8, opset_import: ["" : 17]>\ng (float[1] x) => (float[1] v%d)\n' % nodes)
+        f.write('<int64[1] n = {16000}, float[1] one = {1}> {\n v0 = Abs (x)\n')
+        for i in range(nodes):
+            f.write(body % {"i": i, "next": i + 1, "half": i // 2})
+        f.write("}\n")
+chain("folds.onnxtxt", 2000, " w%(i)d = Expand (one, n) r%(i)d = ReduceSum (w%(i)d) v%(next)d = Add (v%(i)d, r%(i)d)\n")
+chain("halves.onnxtxt", 50000, " v%(next)d = Add (v%(i)d, v%(half)d)\n")
+END
+expect 0 'kept: all values are too large together 9' "$bin" folds.onnxtxt -o folds.onnx --stats --check=0 --passes=fold-constants
+holds 'the file stays within the sum' [ "$(wc -c <folds.onnx)" -lt 70000000 ]
+expect 0 'kept: all values are too large together 19' "$bin" folds.onnxtxt -o folds.onnx --stats --check=0 --passes=fold-constants --limit-folded-sum=1
+rm -f folds.onnx
+# values that are read again much later: time in proportion to the nodes
+expect 0 'v50000' timeout 20 "$bin" run halves.onnxtxt
+
 # counters are of what was done
 cat >three.onnxtxt <<'END'
 <ir_version: 8, opset_import: ["" : 17]>

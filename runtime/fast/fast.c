@@ -173,16 +173,8 @@ static bool is_last_read(const pai_plan *p, const pai_slot *s, const pai_unit *b
 		return true;
 	if (s->mover || s == p->loss || s->last_unit >= p->units.n)
 		return false;
-	for (int i = p->unit + 1; i <= s->last_unit; i++) {
-		const pai_unit *u = p->units.at[i];
-		for (int k = 0; k < u->n_in && u != by; k++)
-			if (u->in[k] == s)
-				return false;
-		for (int k = 0; k < u->n_captures; k++)
-			if (u->captures[k].slot == s)
-				return false;
-	}
-	return true;
+	bool by_last = by && s->last_unit >= 0 && p->units.at[s->last_unit] == by;
+	return (by_last ? s->next_to_last : s->last_unit) <= p->unit;
 }
 
 bool pai_slot_reusable(const pai_plan *p, const pai_slot *in, const pai_slot *out,
