@@ -10,14 +10,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-bool pai_library_function(const char *name, const char *function, void *out)
-{
-	void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-	void *at = library ? dlsym(library, function) : NULL;
-	memcpy(out, &at, sizeof at);
-	return at != NULL;
-}
-
 static bool has_room(size_t nbytes)
 {
 	void *at = mmap(NULL, nbytes, PROT_READ | PROT_WRITE,
@@ -28,15 +20,30 @@ static bool has_room(size_t nbytes)
 	return true;
 }
 
+enum { FLAGS = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE };
+
+static bool may_open(const char *name, size_t room)
+{
+	return dlopen(name, FLAGS | RTLD_NOLOAD) || has_room(room);
+}
+
+bool pai_library_function(const char *name, size_t room, const char *function, void *out)
+{
+	void *library = may_open(name, room) ? dlopen(name, FLAGS) : NULL;
+	void *at = library ? dlsym(library, function) : NULL;
+	memcpy(out, &at, sizeof at);
+	return at != NULL;
+}
+
 pai_status pai_library_open(pai_ctx *ctx, const char *name, size_t room, int n,
 			    const pai_symbol *symbols, void *table)
 {
-	if (!has_room(room))
+	if (!may_open(name, room))
 		return pai_fail(ctx, PAI_E_memory, pai_at_nothing(), "no %zu bytes to load %s",
 				room, name);
 	if (ctx->on_library)
 		ctx->on_library(ctx, name);
-	void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+	void *library = dlopen(name, FLAGS);
 	if (!library)
 		return pai_fail(ctx, PAI_E_no_library, pai_at_nothing(), "%s", dlerror());
 	for (int i = 0; i < n; i++) {
