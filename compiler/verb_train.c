@@ -73,6 +73,9 @@ static pai_status take_metrics(cli *c, job *j)
 	if (!text)
 		return PAI_OK;
 	PAI_TRY(pai_items_parse(c->ctx, c->arena, text, &items, &j->o.n_metrics));
+	if (!j->o.n_metrics)
+		return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"--metric: takes names, see --list-metrics");
 	j->metrics = PAI_NEWS(c->arena, const pai_metric *, j->o.n_metrics);
 	for (int i = 0; i < j->o.n_metrics; i++) {
 		j->metrics[i] = pai_metric_find(items[i].name);

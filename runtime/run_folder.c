@@ -160,10 +160,13 @@ pai_status pai_run_folder_open(pai_ctx *ctx, pai_arena *a, const pai_run_config 
 			       pai_run_folder *out)
 {
 	const pai_train_options *o = config->options;
-	*out = (pai_run_folder){.ctx = ctx, .arena = a, .dir = o->run_dir};
+	*out = (pai_run_folder){
+		.ctx = ctx, .arena = a, .dir = o->run_dir, .log_path = o->log_steps};
 	if (o->log_steps) {
-		PAI_TRY(pai_writer_open(ctx, o->log_steps, &out->log));
-		pai_writer_printf(out->log, "step,epoch,loss,lr\n");
+		out->log = tmpfile();
+		if (!out->log)
+			return cannot_write(out, o->log_steps);
+		fprintf(out->log, "step,epoch,loss,lr\n");
 	}
 	return out->dir ? open_folder(out, config) : PAI_OK;
 }
@@ -173,8 +176,8 @@ void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss
 {
 	/* Nine digits tell every float from its neighbours. */
 	if (f->log)
-		pai_writer_printf(f->log, "%llu,%d,%.9g,%.9g\n", (unsigned long long)step, epoch,
-				  (double)loss, lr);
+		fprintf(f->log, "%llu,%d,%.9g,%.9g\n", (unsigned long long)step, epoch,
+			(double)loss, lr);
 	if (f->steps)
 		fprintf(f->steps, "%llu,%d,%.9g,%.7g,%.6f\n", (unsigned long long)step, epoch,
 			(double)loss, lr, seconds);
@@ -279,6 +282,23 @@ static bool close_text(FILE *f)
 	return fclose(f) == 0 && good;
 }
 
+/* A killed run leaves no part of the log: it gets its name when all of it is there. */
+static pai_status name_log(pai_run_folder *f)
+{
+	char piece[4096];
+	pai_writer *w;
+	if (fseek(f->log, 0, SEEK_SET) != 0 || ferror(f->log))
+		return cannot_write(f, f->log_path);
+	PAI_TRY(pai_writer_open(f->ctx, f->log_path, &w));
+	for (size_t n; (n = fread(piece, 1, sizeof piece, f->log)) > 0;)
+		pai_writer_put(w, piece, n);
+	if (ferror(f->log)) {
+		pai_writer_discard(w);
+		return cannot_write(f, f->log_path);
+	}
+	return pai_writer_commit(w);
+}
+
 pai_status pai_run_folder_close(pai_run_folder *f, pai_status run)
 {
 	if (f->events) {
@@ -289,11 +309,8 @@ pai_status pai_run_folder_close(pai_run_folder *f, pai_status run)
 	bool good = close_text(f->steps);
 	good &= close_text(f->epochs);
 	good &= close_text(f->events);
-	if (run != PAI_OK) {
-		pai_writer_discard(f->log);
-		return run;
-	}
-	if (f->log)
-		PAI_TRY(pai_writer_commit(f->log));
-	return good ? PAI_OK : cannot_write(f, f->dir);
+	if (f->log && run == PAI_OK)
+		run = name_log(f);
+	close_text(f->log);
+	return run == PAI_OK && !good ? cannot_write(f, f->dir) : run;
 }

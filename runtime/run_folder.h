@@ -27,8 +27,9 @@ typedef struct pai_run_folder {
 	pai_ctx *ctx;
 	pai_arena *arena;
 	const char *dir; /* NULL: no folder; then nothing of it is written */
+	const char *log_path;
 	FILE *steps, *epochs, *events;
-	pai_writer *log; /* --log-steps; NULL: none */
+	FILE *log; /* --log-steps, without a name until the run has ended; NULL: none */
 	PAI_VEC(pai_epoch_row) rows;
 } pai_run_folder;
 

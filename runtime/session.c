@@ -130,15 +130,16 @@ static bool is_candidate(const pai_session *s, const pai_model *m, const pai_val
 }
 
 /* What is meant to stay and is misspelt would move. */
-static pai_status check_freeze(const pai_session *s, const pai_model *m)
+static pai_status check_glob(const pai_session *s, const pai_model *m, const char *glob,
+			     const char *what)
 {
-	for (int i = 0; s->options.freeze && i < m->graph->inits.n; i++)
-		if (pai_glob(s->options.freeze, m->graph->inits.at[i]->name))
+	for (int i = 0; glob && i < m->graph->inits.n; i++)
+		if (pai_glob(glob, m->graph->inits.at[i]->name))
 			return PAI_OK;
-	return !s->options.freeze ? PAI_OK
-				  : pai_fail(s->ctx, PAI_E_unused_glob, pai_at_file(m->path),
-					     "no initialiser is named \"%s\", so nothing is frozen",
-					     pai_escape(s->arena, s->options.freeze));
+	return !glob ? PAI_OK
+		     : pai_fail(s->ctx, PAI_E_unused_glob, pai_at_file(m->path),
+				"no initialiser is named \"%s\", so nothing is %s",
+				pai_escape(s->arena, glob), what);
 }
 
 /* Those of the candidates that a gradient reaches. */
@@ -147,7 +148,8 @@ static pai_status find_parameters(pai_session *s, const pai_model *own)
 	pai_model *m = s->train.objective.model;
 	pai_value **wrt = PAI_NEWS(s->arena, pai_value *, m->graph->inits.n + 1);
 	const bool *stays = mark_fixed(s);
-	PAI_TRY(check_freeze(s, own));
+	PAI_TRY(check_glob(s, own, s->options.freeze, "frozen"));
+	PAI_TRY(check_glob(s, own, s->options.trainable, "trained"));
 	int n = 0;
 	for (int i = 0; i < m->graph->inits.n; i++) {
 		pai_value *v = m->graph->inits.at[i];
@@ -165,6 +167,10 @@ static pai_status find_parameters(pai_session *s, const pai_model *own)
 		p->n = wrt[i]->init->nbytes / sizeof(float);
 		PAI_TRY(lr_factor(s, wrt[i], &p->lr_factor));
 	}
+	if (!n)
+		return pai_fail(s->ctx, PAI_E_nothing_to_train, pai_at_file(m->path),
+				"none of its %d initialisers is an array of floats that may move",
+				own->graph->inits.n);
 	if (!s->n_parameters)
 		return pai_fail(s->ctx, PAI_E_nothing_to_train, pai_at_file(m->path),
 				"no gradient reaches any of its %d initialisers that may move", n);

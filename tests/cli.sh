@@ -376,6 +376,16 @@ holds 'and it is not there' absent none.run/best.onnx
 train 0 'bad.npz: sample 3 has NaN' "$tiny" --data=x.npz --label=target --epochs=1 --val=bad.npz
 train 7 'bad.npz: sample 3 has NaN' "$tiny" --data=bad.npz --label=target --epochs=1
 
+train 2 'takes names' "$tiny" --data=x.npz --val=x.npz --metric=
+train 2 'no initialiser is named "w9", so nothing is trained' "$tiny" --data=x.npz --trainable=w9
+train 3 'none of its 4 initialisers' "$tiny" --data=x.npz --freeze='*'
+train 3 'targets of the output' "$tiny" --data=x.npz --loss=mse
+"$bin" train "$tiny" --data=x.npz --epochs=1000000 --log-steps=killed.csv -o killed.onnx -q &
+sleep 0.3
+kill -KILL $!
+wait $! 2>killed.txt
+holds 'a killed run leaves nothing' sh -c "! ls -A | grep -E 'killed[.](csv|onnx)'"
+
 # outputs that cannot be written are known before work begins
 for flag in -o --log-steps=; do
 	expect 5 'E0203' "$bin" train "$tiny" --data=x.idx2,y.idx1 ${flag}no/such/x.csv --run-dir=late.run
