@@ -7,6 +7,7 @@
  * move one by one, so neither the pieces nor the threads change the result.
  */
 #include "runtime/fast/fast.h"
+#include "runtime/simd.h"
 
 enum { CHUNK = 1 << 12 }; /* elements a thread moves at a time */
 
@@ -26,8 +27,10 @@ static void move_chunks(void *args, int64_t lo, int64_t hi, int thread)
 {
 	const move_step *s = args;
 	int64_t from = lo * CHUNK, to = hi * CHUNK < s->n ? hi * CHUNK : s->n;
+	unsigned modes = pai_flush_subnormals();
 	(void)thread;
 	pai_mover_move(s->mover, from, to - from, 1, (const float *)s->gradient->data + from);
+	pai_put_modes(modes);
 }
 
 static pai_status run_move(void *args, pai_run *run)

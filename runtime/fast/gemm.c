@@ -2,6 +2,7 @@
  * activation's gradient done on the sums. oneDNN takes only products that outgrow the caches. */
 #include "runtime/fast/fast.h"
 #include "runtime/onednn.h"
+#include "runtime/simd.h"
 #include <string.h>
 
 typedef struct gemm_step {
@@ -51,6 +52,7 @@ static void move_tiles(void *args, int64_t lo, int64_t hi, int thread)
 	const gemm_step *s = p->s;
 	int64_t n = s->g.n, room = PAI_GEMM_SCRATCH + s->tile_rows * n;
 	float *scratch = (float *)s->scratch->data + thread * room, *c = s->c->data;
+	unsigned modes = pai_flush_subnormals();
 	for (int64_t t = lo; t < hi; t++) {
 		int64_t i = t * s->tile_rows, left = s->g.m - i;
 		pai_product g = p->g;
@@ -64,6 +66,7 @@ static void move_tiles(void *args, int64_t lo, int64_t hi, int thread)
 		s->own->gemm(&g, true, 0, g.m, scratch);
 		pai_mover_move(s->mover, i * n, g.m * n, 1, g.c);
 	}
+	pai_put_modes(modes);
 }
 
 /* C starts as the addend where that is no row: the product is then added to it. */

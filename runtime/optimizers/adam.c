@@ -6,8 +6,6 @@
 enum {
 	L2,
 	SHRINK,
-	BETA1,
-	BETA2,
 	REST1, /* 1 - beta */
 	REST2,
 	STEP, /* lr / (1 - beta1^t) * sqrt(1 - beta2^t) */
@@ -20,21 +18,21 @@ static inline __attribute__((always_inline)) bool step(size_t n, float scale,
 						       float *restrict m, float *restrict v,
 						       pai_factors f, bool decays)
 {
-	uint32_t bad = 0;
+	uint32_t most = 0;
 	for (size_t i = 0; i < n; i++) {
 		float d = scale * g[i];
 		if (decays)
 			d += f.at[L2] * p[i];
-		float mean = f.at[BETA1] * m[i] + f.at[REST1] * d;
-		float variance = f.at[BETA2] * v[i] + f.at[REST2] * (d * d);
+		float mean = m[i] + f.at[REST1] * (d - m[i]);
+		float variance = v[i] + f.at[REST2] * (d * d - v[i]);
 		m[i] = mean;
 		v[i] = variance;
 		float by = f.at[STEP] * (mean / (sqrtf(variance) + f.at[EPS]));
 		float to = (decays ? f.at[SHRINK] * p[i] : p[i]) - by;
 		p[i] = to;
-		bad |= pai_not_finite(to);
+		most = pai_larger(most, pai_magnitude(to));
 	}
-	return !bad;
+	return most < PAI_INFINITE;
 }
 
 PAI_CLONES static bool plain(size_t n, float scale, const float *g, float *p, float *m, float *v,
@@ -56,8 +54,6 @@ pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
 	return (pai_factors){{
 		[L2] = (float)l2,
 		[SHRINK] = (float)shrink,
-		[BETA1] = (float)b1,
-		[BETA2] = (float)b2,
 		[REST1] = (float)(1 - b1),
 		[REST2] = (float)(1 - b2),
 		[STEP] = (float)(h->lr / (1 - pow(b1, (double)h->t)) * root),

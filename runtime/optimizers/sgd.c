@@ -22,42 +22,42 @@ enum {
 PAI_CLONES static bool plain(size_t n, float scale, const float *restrict g, float *restrict p,
 			     pai_factors f)
 {
-	uint32_t bad = 0;
+	uint32_t most = 0;
 	for (size_t i = 0; i < n; i++) {
 		float to = p[i] - f.at[LR] * (scale * g[i] + f.at[DECAY] * p[i]);
 		p[i] = to;
-		bad |= pai_not_finite(to);
+		most = pai_larger(most, pai_magnitude(to));
 	}
-	return !bad;
+	return most < PAI_INFINITE;
 }
 
 /* No weight decay, no dampening, no looking ahead: what is left of the general loop below. */
 PAI_CLONES static bool heavy_ball(size_t n, float scale, const float *restrict g, float *restrict p,
 				  float *restrict b, pai_factors f)
 {
-	uint32_t bad = 0;
+	uint32_t most = 0;
 	for (size_t i = 0; i < n; i++) {
 		float now = f.at[KEEP] * b[i] + scale * g[i], to = p[i] - f.at[LR] * now;
 		b[i] = now;
 		p[i] = to;
-		bad |= pai_not_finite(to);
+		most = pai_larger(most, pai_magnitude(to));
 	}
-	return !bad;
+	return most < PAI_INFINITE;
 }
 
 PAI_CLONES static bool with_momentum(size_t n, float scale, const float *restrict g,
 				     float *restrict p, float *restrict b, pai_factors f)
 {
-	uint32_t bad = 0;
+	uint32_t most = 0;
 	for (size_t i = 0; i < n; i++) {
 		float d = scale * g[i] + f.at[DECAY] * p[i];
 		float now = f.at[KEEP] * b[i] + f.at[ADD] * d;
 		float to = p[i] - f.at[LR] * (f.at[OF_GRADIENT] * d + f.at[OF_BUFFER] * now);
 		b[i] = now;
 		p[i] = to;
-		bad |= pai_not_finite(to);
+		most = pai_larger(most, pai_magnitude(to));
 	}
-	return !bad;
+	return most < PAI_INFINITE;
 }
 
 static pai_factors prepare(const pai_hyper *h)
