@@ -70,11 +70,12 @@ static const char *item_text(pai_run_folder *f, const pai_item *item, const char
 			       pai_item_resolve(f->arena, item ? item : &defaults, options), 1);
 }
 
-static void add_names(cJSON *to, const char *key, const pai_scores *s)
+static void add_metrics(cJSON *to, const pai_run_config *r)
 {
-	cJSON *names = cJSON_AddArrayToObject(to, key);
-	for (int i = 0; i < s->n; i++)
-		cJSON_AddItemToArray(names, cJSON_CreateString(s->metric[i]->name));
+	cJSON *names = cJSON_AddArrayToObject(to, "metrics");
+	for (int i = 0; i < r->scores->n; i++)
+		if (pai_metric_applies(r->scores->metric[i], r->options->session.loss))
+			cJSON_AddItemToArray(names, cJSON_CreateString(r->scores->metric[i]->name));
 }
 
 static void add_session(pai_run_folder *f, cJSON *c, const pai_session_options *s)
@@ -109,7 +110,7 @@ static pai_status write_config(pai_run_folder *f, const pai_run_config *r)
 		 item_text(f, o->schedule_settings, schedule->name, schedule->options));
 	add_text(c, "metric", r->scores->metric[r->chooser]->name);
 	if (o->val)
-		add_names(c, "metrics", r->scores);
+		add_metrics(c, r);
 	add_number(c, "epochs", r->epochs);
 	add_number(c, "steps", (double)r->steps);
 	add_number(c, "batch_size", r->batch);

@@ -330,6 +330,37 @@ static void refuses_metrics_that_do_not_apply(void **state)
 	}
 }
 
+/* What the loss ignores is no prediction that is wrong. */
+static void measures_what_counts(void **state)
+{
+	static const int ignored[] = {-1, 3};
+	fixture *f = *state;
+	for (int i = 0; i < 2; i++) {
+		pai_dataset *d = samples(f, 40);
+		pai_tensor *label = &d->fields[1].tensor;
+		pai_train_options o = options(f, d, "sgd{lr=0}");
+		o.session.loss_settings =
+			item(f, pai_arena_printf(f->arena, "cross-entropy{ignore_index=%d}",
+						 ignored[i]));
+		pai_model *m = parse(f, network);
+		assert_int_equal(pai_model_initialize(m), PAI_OK);
+		double loss, accuracy, right = 0, counts = 0;
+		for (int k = 0; k < 40; k++) { /* one at a time: 0, 1, or nothing that counts */
+			for (int j = 0; j < 40; j++)
+				pai_tensor_set(label, j, j == k ? j % 3 : ignored[i]);
+			assert_int_equal(pai_evaluate(f->ctx, m, &o, d, &loss, &accuracy), PAI_OK);
+			assert_true(accuracy == 0 || accuracy == 1);
+			right += accuracy;
+			counts++;
+		}
+		for (int j = 0; j < 40; j++)
+			pai_tensor_set(label, j, j % 3);
+		assert_int_equal(pai_evaluate(f->ctx, m, &o, d, &loss, &accuracy), PAI_OK);
+		assert_true(fabs(accuracy - right / counts) < 1e-12);
+		pai_model_free(m);
+	}
+}
+
 /* Columns for what else is measured; a configuration that leaves nothing open. */
 static void says_what_it_does(void **state)
 {
@@ -337,7 +368,7 @@ static void says_what_it_does(void **state)
 	static const char *const said[] = {
 		"\"adam{lr=0.01,beta1=0.9,beta2=0.999,eps=1e-8,weight_decay=0}\"",
 		"\"cosine{warmup=0,end=0.5}\"",
-		"\"mse\"",
+		"[\"loss\", \"mse\"]",
 		"\"epochs\":\t2",
 		"\"steps\":\t2",
 		"\"batch_size\":\t32",
@@ -389,6 +420,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refuses_bad_labels, setup, teardown),
 		cmocka_unit_test_setup_teardown(warns_of_late_schedules, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_metrics_that_do_not_apply, setup, teardown),
+		cmocka_unit_test_setup_teardown(measures_what_counts, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_what_it_does, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
