@@ -39,6 +39,7 @@ struct cli {
 	bool progress; /* show progress */
 	bool terminal; /* ... as a bar that moves */
 	cJSON *report; /* what --report writes; NULL: not asked for */
+	int signal;    /* that ended the verb early, after which the program ends by it; 0: none */
 	struct cli_private *own;
 };
 

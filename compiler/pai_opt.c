@@ -170,7 +170,7 @@ static pai_status write_report(cli *c, pai_status status)
 	cJSON_AddStringToObject(c->report, "verb", c->verb->name);
 	cJSON_AddStringToObject(c->report, "command", c->command);
 	cJSON_AddStringToObject(c->report, "version", PAI_VERSION);
-	cJSON_AddNumberToObject(c->report, "exit", status);
+	cJSON_AddNumberToObject(c->report, "exit", c->signal ? 128 + c->signal : (int)status);
 	cJSON_AddItemToObject(c->report, "messages", messages(c->ctx));
 	char *text = cJSON_Print(c->report);
 	pai_writer *w;
@@ -267,7 +267,12 @@ int main(int argc, char **argv)
 	if (fflush(stdout) != 0 && status == PAI_OK)
 		status = PAI_IO;
 	cJSON_Delete(c.report);
+	const int by_signal = c.signal;
 	pai_arena_free(c.arena);
 	pai_ctx_free(ctx);
+	if (by_signal) { /* so that a shell knows: its handler is the default one again */
+		signal(by_signal, SIG_DFL);
+		raise(by_signal);
+	}
 	return status;
 }

@@ -1,6 +1,7 @@
 /* verb_train.c -- pai-opt train MODEL --data=D: options to pai_train, progress, report. */
 #include "compiler/cli.h"
 #include <math.h>
+#include <signal.h>
 #include <string.h>
 
 typedef struct job {
@@ -177,6 +178,32 @@ static void progress(void *payload, const pai_train_progress *p)
 	cli_progress(c, (double)p->step, (double)p->steps, p->seconds_left, text);
 }
 
+/* What a signal handler can reach: the signal that asks training to end; 0: none. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	interrupted = sig;
+}
+
+static bool stop(void *payload)
+{
+	(void)payload;
+	return interrupted != 0;
+}
+
+/* The first signal ends the run after its step, a second one ends the program. Signals that whoever
+ * started us has set to be ignored stay so. */
+static void heed_signals(void)
+{
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct sigaction ours = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND};
+	struct sigaction was;
+	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+		if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler == SIG_DFL)
+			sigaction(signals[i], &ours, NULL);
+}
+
 /* Whole numbers count classes, others are targets. */
 static void choose_loss(const pai_dataset *d, pai_train_options *o)
 {
@@ -248,12 +275,22 @@ static pai_status train(cli *c, job *j, pai_model *m)
 	choose_loss(j->data, &j->o);
 	j->o.data = j->data;
 	j->o.val = j->val;
+	if (j->pipeline.n)
+		j->o.rewrites = pai_items_print(c->arena, j->pipeline.items, j->pipeline.n);
 	j->o.progress = progress;
+	j->o.stop = stop;
 	j->o.payload = c;
+	heed_signals();
 	pai_status status = pai_train(c->ctx, m, &j->o, &j->result);
 	cli_progress_end(c);
 	PAI_TRY(status);
 	report(c, j);
+	if (j->result.stopped) {
+		c->signal = interrupted;
+		return pai_fail(c->ctx, PAI_E_interrupted, pai_at_nothing(),
+				"interrupted after step %llu; %s was not written",
+				(unsigned long long)j->result.steps, j->out);
+	}
 	PAI_TRY(pai_model_write(m, j->out, NULL));
 	cli_print(c, "%llu steps in %s, wrote %s\n", (unsigned long long)j->result.steps,
 		  cli_duration(c, j->result.seconds), j->out);

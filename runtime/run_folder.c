@@ -103,7 +103,9 @@ static pai_status write_config(pai_run_folder *f, const pai_run_config *r)
 	cJSON_AddNumberToObject(c, "schema", 1);
 	add_text(c, "version", PAI_VERSION);
 	add_text(c, "model", r->model->path);
+	add_text(c, "rewrites", o->rewrites);
 	add_text(c, "data", o->data->path);
+	add_text(c, "label", pai_label_field(o->data, o->label)->name);
 	add_number(c, "samples", (double)o->data->n);
 	add_text(c, "val", o->val ? o->val->path : NULL);
 	add_text(c, "schedule",
@@ -300,17 +302,17 @@ static pai_status name_log(pai_run_folder *f)
 	return pai_writer_commit(w);
 }
 
-pai_status pai_run_folder_close(pai_run_folder *f, pai_status run)
+pai_status pai_run_folder_close(pai_run_folder *f, pai_status run, bool stopped)
 {
 	if (f->events) {
-		cJSON *e = event(run == PAI_OK ? "end" : "failed");
+		cJSON *e = event(run != PAI_OK ? "failed" : stopped ? "stopped" : "end");
 		add_number(e, "status", run);
 		put_json(f->events, e);
 	}
 	bool good = close_text(f->steps);
 	good &= close_text(f->epochs);
 	good &= close_text(f->events);
-	if (f->log && run == PAI_OK)
+	if (f->log && run == PAI_OK && !stopped)
 		run = name_log(f);
 	close_text(f->log);
 	return run == PAI_OK && !good ? cannot_write(f, f->dir) : run;

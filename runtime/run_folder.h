@@ -44,7 +44,8 @@ PAI_MUST_USE pai_status pai_run_folder_best(pai_run_folder *f, const pai_model *
 					    const pai_session *s, const pai_epoch_row *row);
 /* The model at the end, as last.onnx. */
 PAI_MUST_USE pai_status pai_run_folder_last(const pai_run_folder *f, const pai_model *m);
-/* Ends the files; an error of writing is reported unless the run failed before. */
-PAI_MUST_USE pai_status pai_run_folder_close(pai_run_folder *f, pai_status run);
+/* Ends the files; an error of writing is reported unless the run failed before. The log gets its
+ * name only when the run has come to its end. */
+PAI_MUST_USE pai_status pai_run_folder_close(pai_run_folder *f, pai_status run, bool stopped);
 
 #endif

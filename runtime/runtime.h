@@ -649,7 +649,9 @@ typedef struct pai_train_options {
 	int n_metrics;
 	const pai_metric *const *metrics;
 	const char *run_dir, *log_steps; /* NULL: none */
+	const char *rewrites; /* what was done to the model before, for config.json; may be NULL */
 	void (*progress)(void *payload, const pai_train_progress *p);
+	bool (*stop)(void *payload); /* asked after each step: end the run there? NULL: never */
 	void *payload;
 } pai_train_options;
 
@@ -660,6 +662,7 @@ typedef struct pai_train_result {
 	const pai_metric *metric; /* that chose the best model */
 	double best;              /* its value there; NaN: never a number, so there is no best */
 	pai_scores scores;        /* of the last epoch; none without val */
+	bool stopped;             /* by `stop`; the model has the weights of then */
 } pai_train_result;
 
 /* Trains the model in place (its weights), after pai_model_initialize. NUMERIC on a NaN loss: the

@@ -108,6 +108,7 @@ static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 	pai_run_folder_step(&t->folder, t->steps, epoch, loss, (double)pai_session_lr(t->session),
 			    pai_now() - began);
 	report(t, epoch, loss, NULL);
+	t->result.stopped = t->o.stop && t->o.stop(t->o.payload);
 	return PAI_OK;
 }
 
@@ -261,6 +262,8 @@ static pai_status run_epoch(trainer *t, int epoch)
 		if (left < t->batch && t->o.drop_last)
 			break;
 		PAI_TRY(train_batch(t, epoch, from, (int)(left < t->batch ? left : t->batch)));
+		if (t->result.stopped)
+			return PAI_OK;
 	}
 	return end_epoch(t, epoch);
 }
@@ -406,7 +409,7 @@ static pai_status run_epochs(trainer *t)
 {
 	PAI_TRY(prepare(t));
 	t->start = pai_now();
-	for (int epoch = 1; epoch <= t->epochs; epoch++)
+	for (int epoch = 1; epoch <= t->epochs && !t->result.stopped; epoch++)
 		PAI_TRY(run_epoch(t, epoch));
 	return PAI_OK;
 }
@@ -425,7 +428,7 @@ pai_status pai_train(pai_ctx *ctx, pai_model *m, const pai_train_options *o, pai
 			stored = pai_run_folder_last(&t.folder, m);
 		status = status == PAI_OK ? stored : status;
 	}
-	status = pai_run_folder_close(&t.folder, status);
+	status = pai_run_folder_close(&t.folder, status, t.result.stopped);
 	t.result.steps = t.steps;
 	t.result.seconds = t.start > 0 ? pai_now() - t.start : 0;
 	*out = t.result;

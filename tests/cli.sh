@@ -380,11 +380,20 @@ train 2 'takes names' "$tiny" --data=x.npz --val=x.npz --metric=
 train 2 'no initialiser is named "w9", so nothing is trained' "$tiny" --data=x.npz --trainable=w9
 train 3 'none of its 4 initialisers' "$tiny" --data=x.npz --freeze='*'
 train 3 'targets of the output' "$tiny" --data=x.npz --loss=mse
-"$bin" train "$tiny" --data=x.npz --epochs=1000000 --log-steps=killed.csv -o killed.onnx -q &
-sleep 0.3
-kill -KILL $!
-wait $! 2>killed.txt
-holds 'a killed run leaves nothing' sh -c "! ls -A | grep -E 'killed[.](csv|onnx)'"
+for signal in KILL TERM; do
+	"$bin" train "$tiny" --data=x.npz --epochs=1000000 --log-steps=killed.csv -o killed.onnx -q --run-dir=$signal.run \
+		--report=killed.json 2>killed.txt &
+	until [ -s $signal.run/best.onnx ]; do sleep 0.05; done
+	kill -$signal $!
+	wait $! 2>shell.txt
+	code=$?
+	holds "$signal ends a run" [ "$code" -gt 128 ]
+	holds 'a run that is ended leaves nothing' sh -c "! ls -A | grep -E 'killed[.](csv|onnx)'"
+done
+holds 'an interrupted run says so' grep -q 'E1209: interrupted after step [1-9]' killed.txt
+holds 'an interrupted run keeps what it has' test -s TERM.run/last.onnx
+holds 'an interrupted run leaves no half file' sh -c "! ls -A TERM.run | grep tmp"
+holds 'an interrupted run reports' grep -q '"exit":	143' killed.json
 
 # outputs that cannot be written are known before work begins
 for flag in -o --log-steps=; do

@@ -361,6 +361,38 @@ static void measures_what_counts(void **state)
 	}
 }
 
+static bool stops_at_3(void *payload)
+{
+	return ++*(int *)payload == 3;
+}
+
+/* A run that is stopped has the weights of its last step. */
+static void stops_when_asked(void **state)
+{
+	fixture *f = *state;
+	const pai_dataset *d = samples(f, 32);
+	pai_train_options o = options(f, d, "sgd{lr=0.1}");
+	pai_train_result r;
+	pai_model *stopped = parse(f, network), *whole = parse(f, network);
+	int steps = 0;
+	o.stop = stops_at_3;
+	o.payload = &steps;
+	o.log_steps = pai_arena_printf(f->arena, "%s/log.csv", f->dir);
+	assert_int_equal(pai_train(f->ctx, stopped, &o, &r), PAI_OK);
+	assert_true(r.stopped);
+	assert_int_equal(r.steps, 3);
+	assert_int_equal(r.epochs, 1);
+	assert_int_equal(access(o.log_steps, F_OK), -1);
+	o.stop = NULL;
+	o.steps = 3;
+	assert_int_equal(pai_train(f->ctx, whole, &o, &r), PAI_OK);
+	assert_false(r.stopped);
+	assert_int_equal(access(o.log_steps, F_OK), 0);
+	assert_true(same(stopped, whole, "w1") && same(stopped, whole, "w2"));
+	pai_model_free(stopped);
+	pai_model_free(whole);
+}
+
 /* Columns for what else is measured; a configuration that leaves nothing open. */
 static void says_what_it_does(void **state)
 {
@@ -421,6 +453,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(warns_of_late_schedules, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_metrics_that_do_not_apply, setup, teardown),
 		cmocka_unit_test_setup_teardown(measures_what_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(stops_when_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_what_it_does, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
