@@ -184,13 +184,36 @@ static void test_transpose_and_sums(void **unused)
 		}
 }
 
+/* A sum of many equal numbers, whose roundings do not cancel. */
+static void test_long_sums(void **unused)
+{
+	(void)unused;
+	enum { ROWS = 100000, MOST = 70 };
+	const int64_t widths[] = {1, 9, MOST};
+	float *x = malloc(sizeof *x * ROWS * MOST), sums[MOST], zero[MOST] = {0};
+	for (int64_t i = 0; i < (int64_t)ROWS * MOST; i++)
+		x[i] = 0.1f;
+	for (int t = 0; t < 2; t++)
+		for (int k = 0; k < 3; k++)
+			for (int of = 0; of < 2; of++) {
+				double each = of ? (double)0.1f * (double)0.1f : (double)0.1f;
+				if (of)
+					table(t)->moments(ROWS, widths[k], x, zero, NULL, sums);
+				else
+					table(t)->sum_rows(ROWS, widths[k], x, widths[k], sums);
+				for (int64_t c = 0; c < widths[k]; c++)
+					assert_true(fabs((double)sums[c] / (ROWS * each) - 1) <
+						    3e-6);
+			}
+	free(x);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_products),
-		cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_special_values),
-		cmocka_unit_test(test_transpose_and_sums),
+		cmocka_unit_test(test_products),       cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_special_values), cmocka_unit_test(test_transpose_and_sums),
+		cmocka_unit_test(test_long_sums),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
