@@ -228,6 +228,26 @@ static void make_a_cycle(fixture *f, pai_patch *p)
 	pai_patch_rewire(p, f->a, 0, f->y);
 }
 
+/* Through a new node that stands too late, and a replacement of what it reads by what it makes. */
+static void make_a_longer_cycle(fixture *f, pai_patch *p)
+{
+	pai_value *e = PAI_OP1(p, "Exp", "e", f->y);
+	pai_patch_replace(p, f->x, PAI_OP1(p, "Log", "l", e));
+}
+
+/* Through a body. */
+static void make_a_cycle_below(fixture *f, pai_patch *p)
+{
+	pai_node *n = pai_patch_node(p, "", "If", "i", 1, &f->w, 1);
+	pai_graph *body = pai_graph_new(f->m, f->g, n, "body");
+	pai_attr *attr = PAI_NEW(f->m->arena, pai_attr);
+	node(body, "Neg", "inner", f->y, value(body, "b"));
+	*attr = (pai_attr){.name = "then_branch", .type = PAI_ATTR_GRAPH, .g = body};
+	n->attrs = attr;
+	n->n_attrs = 1;
+	pai_patch_rewire(p, f->a, 0, n->out[0]);
+}
+
 static void change_a_type(fixture *f, pai_patch *p)
 {
 	pai_value *v = pai_patch_init(p, "i", pai_tensor_from_ints(f->m->arena, 1, (int64_t[]){1}));
@@ -267,6 +287,8 @@ static void wrong_rewrites_are_refused(void **state)
 		erase_what_is_read,
 		erase_an_output,
 		make_a_cycle,
+		make_a_longer_cycle,
+		make_a_cycle_below,
 		change_a_type,
 		replace_an_output_by_an_input,
 		replace_an_output_by_an_output,
@@ -286,7 +308,29 @@ static void wrong_rewrites_are_refused(void **state)
 		pai_applied done;
 		assert_int_equal(pai_patch_apply(p, -1, &done), PAI_INTERNAL);
 		assert_int_equal(pai_diag_get(f->ctx, 0)->code, PAI_E_patch_invalid);
+		assert_int_equal(f->m->epoch, 0); /* and nothing of them is done */
+		assert_string_equal(order(f), "Relu Neg Abs");
+		assert_ptr_equal(f->a->in[0], f->x);
+		assert_ptr_equal(f->b->in[0], f->t);
 	}
+}
+
+/* A group against the order is allowed where an order is left; one after it is still checked. */
+static void groups_may_turn_the_order(void **state)
+{
+	fixture *f = *state;
+	pai_patch *p = pai_patch_new(f->g);
+	pai_patch_begin(p, NULL, "the first reads what the last makes");
+	pai_patch_rewire(p, f->a, 0, f->z);
+	pai_patch_begin(p, f->c, "inserted at its new place");
+	pai_patch_replace(p, f->x, PAI_OP1(p, "Exp", "e", f->x));
+	pai_patch_begin(p, NULL, "wrong");
+	pai_patch_rewire(p, f->c, 0, f->t);
+	pai_applied done;
+	assert_int_equal(pai_patch_apply(p, -1, &done), PAI_INTERNAL);
+	assert_int_equal(done.applied, 2);
+	assert_string_equal(order(f), "Exp Abs Relu Neg");
+	assert_int_equal(pai_diag_count(f->ctx), 1);
 }
 
 static void exact_names_can_be_used_again(void **state)
@@ -431,6 +475,7 @@ int main(void)
 		TEST(what_an_earlier_group_took_is_stale),
 		TEST(a_limit_stops_between_groups),
 		TEST(wrong_rewrites_are_refused),
+		TEST(groups_may_turn_the_order),
 		TEST(exact_names_can_be_used_again),
 		TEST(a_long_chain_goes_in_one_patch),
 		TEST(clones_do_not_share_structure),
