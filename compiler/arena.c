@@ -191,7 +191,7 @@ uint64_t pai_hash(uint64_t h, const void *bytes, size_t n)
 	return h;
 }
 
-/* Open addressing, doubled when half full. The hash depends on where the map lies, so that no file
+/* Open addressing, doubled when three quarters full. The hash depends on where the map lies, so that no file
  * can choose names that collide; nothing may depend on the order of entries. */
 typedef struct entry {
 	const char *key;
@@ -242,6 +242,21 @@ void *pai_map_get(const pai_map *m, const char *key)
 	return m->cap ? find(m, key, hash_of(m, key))->value : NULL;
 }
 
+/* Frees what has a block of its own, as a large table does. */
+static void give_back(pai_arena *a, const void *p, size_t nbytes)
+{
+	if (nbytes <= BLOCK / 4)
+		return;
+	for (block **b = &a->blocks; *b; b = &(*b)->next) {
+		block *own = *b;
+		if ((const char *)own + header_size() != p)
+			continue;
+		*b = own->next;
+		a->ctx->allocator->free(a->ctx->allocator->payload, own);
+		return;
+	}
+}
+
 static void grow(pai_map *m)
 {
 	pai_map old = *m;
@@ -250,11 +265,12 @@ static void grow(pai_map *m)
 	for (size_t i = 0; i < old.cap; i++)
 		if (old.at[i].key)
 			*find(m, old.at[i].key, old.at[i].hash) = old.at[i];
+	give_back(m->arena, old.at, old.cap * sizeof *old.at);
 }
 
 void pai_map_put(pai_map *m, const char *key, void *value)
 {
-	if (m->n + 1 > m->cap / 2)
+	if (m->n + 1 > m->cap / 4 * 3)
 		grow(m);
 	uint64_t hash = hash_of(m, key);
 	entry *e = find(m, key, hash);

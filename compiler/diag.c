@@ -121,53 +121,63 @@ static bool is_order(const char *s, bool first)
 enum { LONGEST = 6 }; /* bytes of an escape */
 
 /* Writes s, at most `most` bytes of it, escaped as bytes or, in JSON, as characters; lines:
- * line ends and tabs stay. Gives what is left. */
-static const char *escape(char *to, const char *s, size_t most, bool lines, bool json)
+ * line ends and tabs stay. `to` NULL: only measures. Gives the length, and what is left in *rest.
+ */
+static size_t escape(char *to, const char *s, size_t most, bool lines, bool json, const char **rest)
 {
 	const char *end = s + strnlen(s, most);
+	size_t length = 0;
 	for (bool first = true; s < end;) {
 		uint32_t c;
+		char escaped[4 * LONGEST];
+		const char *piece = s;
 		const unsigned char *at = (const unsigned char *)s;
 		const int n = character(at, &c);
+		int n_piece = n;
 		if (n > end - s) /* no cut character */
 			break;
 		const bool stays = lines && (c == '\n' || c == '\t');
-		if (n && (stays || !is_control(c)) && !is_order(s, first)) {
-			memcpy(to, s, (size_t)n);
-			to += n;
-		} else if (json) {
-			to += sprintf(to, "\\u%04x", n ? (unsigned)c : 0xfffdu);
-		} else {
-			for (int i = 0; i < (n ? n : 1); i++)
-				to += sprintf(to, "\\x%02x", at[i]);
+		if (!n || (!stays && is_control(c)) || is_order(s, first)) {
+			piece = escaped;
+			n_piece = json ? sprintf(escaped, "\\u%04x", n ? (unsigned)c : 0xfffdu) : 0;
+			for (int i = 0; !json && i < (n ? n : 1); i++)
+				n_piece += sprintf(escaped + n_piece, "\\x%02x", at[i]);
 		}
+		if (to)
+			memcpy(to + length, piece, (size_t)n_piece);
+		length += (size_t)n_piece;
 		first = c == '\n' || (first && (c == ' ' || c == '\t'));
 		s += n ? n : 1;
 	}
-	*to = 0;
-	return s;
+	if (to)
+		to[length] = 0;
+	*rest = s;
+	return length;
 }
 
 const char *pai_escape(pai_arena *a, const char *s)
 {
-	char *out = pai_arena_alloc(a, LONGEST * NAME_BYTES + 4);
-	if (*escape(out, s, NAME_BYTES, false, false))
-		strcat(out, "...");
+	char out[LONGEST * NAME_BYTES + 4];
+	(void)escape(out, s, NAME_BYTES, false, false, &s);
+	return *s ? pai_arena_printf(a, "%s...", out) : pai_arena_strdup(a, out);
+}
+
+static const char *printable(pai_arena *a, const char *s, bool json)
+{
+	const char *rest;
+	char *out = pai_arena_alloc(a, escape(NULL, s, SIZE_MAX, true, json, &rest) + 1);
+	(void)escape(out, s, SIZE_MAX, true, json, &rest);
 	return out;
 }
 
 const char *pai_printable(pai_arena *a, const char *s)
 {
-	char *out = pai_arena_alloc(a, LONGEST * strlen(s) + 1);
-	(void)escape(out, s, SIZE_MAX, true, false);
-	return out;
+	return printable(a, s, false);
 }
 
 const char *pai_printable_json(pai_arena *a, const char *s)
 {
-	char *out = pai_arena_alloc(a, LONGEST * strlen(s) + 1);
-	(void)escape(out, s, SIZE_MAX, true, true);
-	return out;
+	return printable(a, s, true);
 }
 
 /* Position of a node in its graph, for messages only; -1: a new one. */

@@ -1,6 +1,7 @@
 /* verb_inspect.c -- pai-opt inspect MODEL: what is in it.
  *
- * Everything is gathered as JSON first; the text is a view of it. Models that cannot be executed,
+ * Everything is gathered as JSON; the text is a view of it. There may be many nodes, so the object
+ * of each is turned into text, or shown, as soon as it is made. Models that cannot be executed,
  * verified or inferred here are shown all the same: what is not known is "?". Floating-point
  * operations are counted as 2 for each multiply-add of convolutions and matrix products, which is
  * where the work is; other operators count 0. A parameter is an element of an initialiser or
@@ -14,11 +15,13 @@ typedef struct census {
 	cli *c;
 	const pai_model *m;
 	const char *nodes_glob;
-	cJSON *nodes, *ops, *missing, *dendrites, *transforms;
+	FILE *nodes; /* their JSON so far; NULL: they are printed */
+	cJSON *ops, *missing, *dendrites, *transforms;
 	pai_map *ops_at, *missing_at; /* entries of ops and missing by name */
 	int64_t n_nodes, n_params, n_inits;
 	int64_t nbytes; /* of initialisers and Constants */
 	pai_dim flops;
+	bool any; /* node is written */
 } census;
 
 /* ---- figures ---- */
@@ -104,14 +107,15 @@ static void add_dim(cJSON *to, const char *key, pai_ctx *ctx, pai_dim d)
 		cJSON_AddStringToObject(to, key, pai_dim_text(ctx, d));
 }
 
-static void add_values(const census *s, cJSON *to, const char *key, int n, pai_value *const *v)
+static void add_values(const census *s, pai_arena *a, cJSON *to, const char *key, int n,
+		       pai_value *const *v)
 {
 	cJSON *list = cJSON_AddArrayToObject(to, key);
 	for (int i = 0; i < n; i++) {
 		cJSON *x = cJSON_CreateObject();
 		cJSON_AddStringToObject(x, "name", v[i] ? v[i]->name : "");
-		cJSON_AddStringToObject(
-			x, "type", v[i] ? pai_type_text(s->m->ctx, s->c->arena, &v[i]->type) : "");
+		cJSON_AddStringToObject(x, "type",
+					v[i] ? pai_type_text(s->m->ctx, a, &v[i]->type) : "");
 		cJSON_AddItemToArray(list, x);
 	}
 }
@@ -173,55 +177,68 @@ static int64_t node_parameters(const pai_node *n)
 	return count;
 }
 
-static void add_node(census *s, const pai_node *n, const char *graph)
+static void count_node(census *s, const pai_node *n, const char *graph)
 {
-	pai_dim flops = node_flops(s->m->ctx, n);
 	const char *op = op_text(s, n);
 	bool call = pai_model_function(s->m, n->domain, n->op_type, n->overload) != NULL;
 	bool body = n->op && (n->op->traits & PAI_TRAIT_FUNCTION);
+	(void)graph;
 	s->n_nodes++;
 	bump(s->ops, s->ops_at, op);
 	if (!call && !body && (!n->op || !pai_op_kernel(n->op)))
 		bump(s->missing, s->missing_at, op);
-	s->flops = pai_dim_add(s->m->ctx, s->flops, flops);
+	s->flops = pai_dim_add(s->m->ctx, s->flops, node_flops(s->m->ctx, n));
 	add_dendrite(s, n);
 	add_transform(s, n);
 	const pai_attr *value = pai_node_is(n, "Constant") ? pai_node_attr(n, "value") : NULL;
 	if (value && value->type == PAI_ATTR_TENSOR && value->t)
 		count_tensor(s, value->t);
-	if (s->nodes_glob && !pai_glob(s->nodes_glob, pai_node_label(n)))
-		return;
-	cJSON *x = cJSON_CreateObject();
-	cJSON_AddStringToObject(x, "name", n->name);
-	cJSON_AddStringToObject(x, "op", op);
-	if (*graph)
-		cJSON_AddStringToObject(x, "graph", graph);
-	add_values(s, x, "inputs", n->n_in, n->in);
-	add_values(s, x, "outputs", n->n_out, n->out);
-	cJSON_AddNumberToObject(x, "parameters", (double)node_parameters(n));
-	add_dim(x, "flops", s->m->ctx, flops);
-	cJSON_AddItemToArray(s->nodes, x);
 }
 
-static void add_graph(census *s, const pai_graph *g, const char *path)
+static cJSON *node_json(const census *s, pai_arena *a, const pai_node *n, const char *graph)
 {
-	for (int i = 0; i < g->inits.n; i++)
-		count_tensor(s, g->inits.at[i]->init);
-	s->n_inits += g->inits.n;
+	cJSON *x = cJSON_CreateObject();
+	cJSON_AddStringToObject(x, "name", n->name);
+	cJSON_AddStringToObject(x, "op", op_text(s, n));
+	if (*graph)
+		cJSON_AddStringToObject(x, "graph", graph);
+	add_values(s, a, x, "inputs", n->n_in, n->in);
+	add_values(s, a, x, "outputs", n->n_out, n->out);
+	cJSON_AddNumberToObject(x, "parameters", (double)node_parameters(n));
+	add_dim(x, "flops", s->m->ctx, node_flops(s->m->ctx, n));
+	return x;
+}
+
+/* Calls visit for every node, those of subgraphs behind the node that has them. */
+static void each_node(census *s, const pai_graph *g, const char *path,
+		      void (*visit)(census *s, const pai_node *n, const char *graph))
+{
 	for (int i = 0; i < g->nodes.n; i++) {
 		const pai_node *n = g->nodes.at[i];
-		add_node(s, n, path);
+		visit(s, n, path);
 		for (int k = 0; k < n->n_attrs; k++) {
 			const pai_attr *a = &n->attrs[k];
+			const bool one = a->type == PAI_ATTR_GRAPH && a->g;
+			if (!one && a->type != PAI_ATTR_GRAPHS)
+				continue;
 			const char *below =
 				pai_arena_printf(s->c->arena, "%s%s%s.%s", path, *path ? "/" : "",
 						 pai_node_label(n), a->name);
-			if (a->type == PAI_ATTR_GRAPH && a->g)
-				add_graph(s, a->g, below);
-			for (int64_t j = 0; a->type == PAI_ATTR_GRAPHS && j < a->list.n; j++)
-				add_graph(s, a->list.g[j], below);
+			if (one)
+				each_node(s, a->g, below, visit);
+			for (int64_t j = 0; !one && j < a->list.n; j++)
+				each_node(s, a->list.g[j], below, visit);
 		}
 	}
+}
+
+static pai_status count_inits(void *payload, pai_graph *g)
+{
+	census *s = payload;
+	for (int i = 0; i < g->inits.n; i++)
+		count_tensor(s, g->inits.at[i]->init);
+	s->n_inits += g->inits.n;
+	return PAI_OK;
 }
 
 static void add_opsets(const census *s, cJSON *to)
@@ -234,26 +251,65 @@ static void add_opsets(const census *s, cJSON *to)
 	}
 }
 
-static cJSON *inspect(cli *c, const pai_model *m)
+static void write_node(census *s, const pai_node *n, const char *graph)
 {
+	if (s->nodes_glob && !pai_glob(s->nodes_glob, pai_node_label(n)))
+		return;
+	pai_arena *a = pai_arena_new(s->m->ctx);
+	cJSON *x = node_json(s, a, n, graph);
+	char *text = cJSON_PrintUnformatted(x);
+	fprintf(s->nodes, "%s\n\t\t%s", s->any ? "," : "", text ? text : "null");
+	s->any = true;
+	cJSON_free(text);
+	cJSON_Delete(x);
+	pai_arena_free(a);
+}
+
+/* As text that is printed as it is. */
+static cJSON *nodes_json(census *s)
+{
+	char *text = NULL;
+	size_t size;
+	cJSON *raw = cJSON_CreateRaw("[]");
+	s->nodes = open_memstream(&text, &size);
+	if (!s->nodes)
+		return raw;
+	fputs("[", s->nodes);
+	each_node(s, s->m->graph, "", write_node);
+	fputs(s->any ? "\n\t]" : "]", s->nodes);
+	if (fclose(s->nodes) == 0 && raw) {
+		cJSON_free(raw->valuestring);
+		raw->valuestring = text; /* of the same malloc */
+	} else {
+		free(text);
+	}
+	return raw;
+}
+
+/* Without nodes where they are shown one by one. */
+static cJSON *inspect(census *s, bool nodes)
+{
+	cli *c = s->c;
+	const pai_model *m = s->m;
 	cJSON *r = cJSON_CreateObject();
-	census s = {.c = c, .m = m, .nodes_glob = cli_get(c, "nodes")};
 	cJSON_AddNumberToObject(r, "schema", 1);
 	cJSON_AddStringToObject(r, "model", m->path ? m->path : "");
 	cJSON_AddNumberToObject(r, "file_bytes", (double)m->source.size);
 	cJSON_AddNumberToObject(r, "ir_version", (double)m->ir_version);
-	add_opsets(&s, r);
+	add_opsets(s, r);
 	cJSON_AddStringToObject(r, "producer", m->producer_name);
-	add_values(&s, r, "inputs", m->graph->inputs.n, m->graph->inputs.at);
-	add_values(&s, r, "outputs", m->graph->outputs.n, m->graph->outputs.at);
-	s.nodes = cJSON_AddArrayToObject(r, "nodes");
-	s.ops = cJSON_AddObjectToObject(r, "operators");
-	s.missing = cJSON_AddObjectToObject(r, "not_executable");
-	s.ops_at = pai_map_new(c->arena);
-	s.missing_at = pai_map_new(c->arena);
-	s.dendrites = cJSON_AddArrayToObject(r, "dendrites");
-	s.transforms = cJSON_AddArrayToObject(r, "transforms");
-	add_graph(&s, m->graph, "");
+	add_values(s, c->arena, r, "inputs", m->graph->inputs.n, m->graph->inputs.at);
+	add_values(s, c->arena, r, "outputs", m->graph->outputs.n, m->graph->outputs.at);
+	if (nodes)
+		cJSON_AddItemToObject(r, "nodes", nodes_json(s));
+	s->ops = cJSON_AddObjectToObject(r, "operators");
+	s->missing = cJSON_AddObjectToObject(r, "not_executable");
+	s->ops_at = pai_map_new(c->arena);
+	s->missing_at = pai_map_new(c->arena);
+	s->dendrites = cJSON_AddArrayToObject(r, "dendrites");
+	s->transforms = cJSON_AddArrayToObject(r, "transforms");
+	each_node(s, m->graph, "", count_node);
+	(void)pai_graph_walk(m->graph, count_inits, s);
 	cJSON *functions = cJSON_AddArrayToObject(r, "functions");
 	for (int i = 0; i < m->functions.n; i++) {
 		const pai_function *f = m->functions.at[i];
@@ -263,22 +319,22 @@ static cJSON *inspect(cli *c, const pai_model *m)
 		cJSON_AddNumberToObject(x, "nodes", f->graph->nodes.n);
 		cJSON_AddItemToArray(functions, x);
 	}
-	cJSON_AddNumberToObject(r, "n_nodes", (double)s.n_nodes);
-	cJSON_AddNumberToObject(r, "n_initializers", (double)s.n_inits);
-	cJSON_AddNumberToObject(r, "parameters", (double)s.n_params);
-	cJSON_AddNumberToObject(r, "weight_bytes", (double)s.nbytes);
-	add_dim(r, "flops", m->ctx, s.flops);
+	cJSON_AddNumberToObject(r, "n_nodes", (double)s->n_nodes);
+	cJSON_AddNumberToObject(r, "n_initializers", (double)s->n_inits);
+	cJSON_AddNumberToObject(r, "parameters", (double)s->n_params);
+	cJSON_AddNumberToObject(r, "weight_bytes", (double)s->nbytes);
+	add_dim(r, "flops", m->ctx, s->flops);
 	return r;
 }
 
 /* ---- text ---- */
 
-static const char *get(cli *c, const cJSON *x, const char *key)
+static const char *get(pai_arena *a, const cJSON *x, const char *key)
 {
 	const cJSON *v = cJSON_GetObjectItemCaseSensitive(x, key);
 	if (cJSON_IsNumber(v))
-		return pai_arena_printf(c->arena, "%.0f", v->valuedouble);
-	return cJSON_IsString(v) ? pai_escape(c->arena, v->valuestring) : "";
+		return pai_arena_printf(a, "%.0f", v->valuedouble);
+	return cJSON_IsString(v) ? pai_escape(a, v->valuestring) : "";
 }
 
 static void print_counts(cli *c, const char *title, const cJSON *counts)
@@ -295,27 +351,33 @@ static void print_counts(cli *c, const char *title, const cJSON *counts)
 static void print_values(cli *c, const char *title, const cJSON *list)
 {
 	const cJSON *x;
-	cJSON_ArrayForEach(x, list)
-		cli_print(c, "%-12s %s %s\n", title, get(c, x, "type"), get(c, x, "name"));
+	cJSON_ArrayForEach(x, list) cli_print(c, "%-12s %s %s\n", title, get(c->arena, x, "type"),
+					      get(c->arena, x, "name"));
 }
 
-static void print_node(cli *c, const cJSON *n)
+static void print_node(census *s, const pai_node *node, const char *graph)
 {
-	const cJSON *x;
+	cli *c = s->c;
 	const char *sep = "";
-	cli_print(c, "  %-28s %-20s ", get(c, n, "name"), get(c, n, "op"));
+	if (s->nodes_glob && !pai_glob(s->nodes_glob, pai_node_label(node)))
+		return;
+	pai_arena *a = pai_arena_new(c->ctx);
+	cJSON *n = node_json(s, a, node, graph), *x;
+	cli_print(c, "  %-28s %-20s ", get(a, n, "name"), get(a, n, "op"));
 	cJSON_ArrayForEach(x, cJSON_GetObjectItem(n, "outputs"))
 	{
-		cli_print(c, "%s%s", sep, get(c, x, "type"));
+		cli_print(c, "%s%s", sep, get(a, x, "type"));
 		sep = ", ";
 	}
-	if (strcmp(get(c, n, "parameters"), "0") != 0)
-		cli_print(c, "  parameters %s", get(c, n, "parameters"));
-	if (strcmp(get(c, n, "flops"), "0") != 0)
-		cli_print(c, "  flops %s", get(c, n, "flops"));
-	if (*get(c, n, "graph"))
-		cli_print(c, "  in %s", get(c, n, "graph"));
+	if (strcmp(get(a, n, "parameters"), "0") != 0)
+		cli_print(c, "  parameters %s", get(a, n, "parameters"));
+	if (strcmp(get(a, n, "flops"), "0") != 0)
+		cli_print(c, "  flops %s", get(a, n, "flops"));
+	if (*get(a, n, "graph"))
+		cli_print(c, "  in %s", get(a, n, "graph"));
 	cli_print(c, "\n");
+	cJSON_Delete(n);
+	pai_arena_free(a);
 }
 
 /* One line each, all its fields. */
@@ -325,31 +387,32 @@ static void print_list(cli *c, const char *title, const cJSON *list)
 	cJSON_ArrayForEach(x, list)
 	{
 		cli_print(c, "%-12s", title);
-		cJSON_ArrayForEach(f, x) cli_print(c, " %s=%s", f->string, get(c, x, f->string));
+		cJSON_ArrayForEach(f, x)
+			cli_print(c, " %s=%s", f->string, get(c->arena, x, f->string));
 		cli_print(c, "\n");
 	}
 }
 
-static void print_text(cli *c, const cJSON *r)
+static void print_text(census *s, const cJSON *r)
 {
-	const cJSON *x;
-	cli_print(c, "%-12s %s, %s bytes, IR %s%s%s\n", "model", get(c, r, "model"),
-		  get(c, r, "file_bytes"), get(c, r, "ir_version"),
-		  *get(c, r, "producer") ? ", made by " : "", get(c, r, "producer"));
+	cli *c = s->c;
+	cli_print(c, "%-12s %s, %s bytes, IR %s%s%s\n", "model", get(c->arena, r, "model"),
+		  get(c->arena, r, "file_bytes"), get(c->arena, r, "ir_version"),
+		  *get(c->arena, r, "producer") ? ", made by " : "", get(c->arena, r, "producer"));
 	print_counts(c, "opsets", cJSON_GetObjectItem(r, "opsets"));
 	print_values(c, "input", cJSON_GetObjectItem(r, "inputs"));
 	print_values(c, "output", cJSON_GetObjectItem(r, "outputs"));
-	cli_print(c, "%-12s %s nodes, %s initialisers\n", "graph", get(c, r, "n_nodes"),
-		  get(c, r, "n_initializers"));
-	cJSON_ArrayForEach(x, cJSON_GetObjectItem(r, "nodes")) print_node(c, x);
+	cli_print(c, "%-12s %s nodes, %s initialisers\n", "graph", get(c->arena, r, "n_nodes"),
+		  get(c->arena, r, "n_initializers"));
+	each_node(s, s->m->graph, "", print_node);
 	print_counts(c, "operators", cJSON_GetObjectItem(r, "operators"));
 	print_counts(c, "no kernel", cJSON_GetObjectItem(r, "not_executable"));
 	print_list(c, "function", cJSON_GetObjectItem(r, "functions"));
 	print_list(c, "dendrite", cJSON_GetObjectItem(r, "dendrites"));
 	print_list(c, "transform", cJSON_GetObjectItem(r, "transforms"));
-	cli_print(c, "%-12s %s, %s bytes\n", "parameters", get(c, r, "parameters"),
-		  get(c, r, "weight_bytes"));
-	cli_print(c, "%-12s %s\n", "flops", get(c, r, "flops"));
+	cli_print(c, "%-12s %s, %s bytes\n", "parameters", get(c->arena, r, "parameters"),
+		  get(c->arena, r, "weight_bytes"));
+	cli_print(c, "%-12s %s\n", "flops", get(c->arena, r, "flops"));
 }
 
 /* ---- the verb ---- */
@@ -371,11 +434,13 @@ static pai_status show(cli *c, pai_model *m)
 {
 	PAI_TRY(cli_fix_dims(c, m));
 	infer(c, m);
-	cJSON *r = inspect(c, m);
-	if (cli_has(c, "json"))
+	census s = {.c = c, .m = m, .nodes_glob = cli_get(c, "nodes")};
+	const bool json = cli_has(c, "json");
+	cJSON *r = inspect(&s, json || c->report);
+	if (json)
 		cli_print_json(c, r);
 	else
-		print_text(c, r);
+		print_text(&s, r);
 	if (c->report)
 		cJSON_AddItemToObject(c->report, "inspect", r);
 	else

@@ -101,7 +101,7 @@ double pai_kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in,
 	return k->work(n, x, y);
 }
 
-enum { STEP = 100, ELEMENT = 3, FAST = 16 };
+enum { STEP = 160, ELEMENT = 3, FAST = 16 };
 
 double pai_node_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
 		     const pai_tensor *const *out, bool fast)
