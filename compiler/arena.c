@@ -191,8 +191,8 @@ uint64_t pai_hash(uint64_t h, const void *bytes, size_t n)
 	return h;
 }
 
-/* Open addressing, doubled when three quarters full. The hash depends on where the map lies, so that no file
- * can choose names that collide; nothing may depend on the order of entries. */
+/* Open addressing, doubled when three quarters full. The hash depends on where the map lies, so
+ * that no file can choose names that collide; nothing may depend on the order of entries. */
 typedef struct entry {
 	const char *key;
 	void *value;
