@@ -5,26 +5,7 @@
  * that do not differ are the old messages themselves: no pass, no change. Messages borrow all
  * strings and contents from the model, and live in a scratch arena.
  */
-#include "compiler/wire.h"
-#include <inttypes.h>
-#include <string.h>
-
-typedef struct builder {
-	pai_arena *arena;
-	const pai_model *m;
-	pai_store *store;
-} builder;
-
-/* A new message: a copy of the origin where that is a message of the type, else an empty one. */
-static void *start(const builder *b, const ProtobufCMessageDescriptor *type, const void *origin)
-{
-	ProtobufCMessage *m = pai_arena_alloc(b->arena, type->sizeof_message);
-	if (pai_origin_is(origin, type))
-		pai_copy(m, origin, type->sizeof_message);
-	else
-		protobuf_c_message_init(type, m);
-	return m;
-}
+#include "compiler/build.h"
 
 static bool same_bits(float x, float y)
 {
@@ -32,18 +13,6 @@ static bool same_bits(float x, float y)
 	memcpy(&a, &x, sizeof a);
 	memcpy(&b, &y, sizeof b);
 	return a == b;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-/* An absent string stays absent where the new one is empty. */
-static void set_text(char **field, const char *s)
-{
-	if (!same_text(*field, s))
-		*field = (char *)s;
 }
 
 static void set_int(protobuf_c_boolean *has, int64_t *field, int64_t v)
@@ -60,31 +29,22 @@ static void set_domain(char **field, const char *domain)
 		*field = (char *)domain;
 }
 
-static Onnx__StringStringEntryProto *entry(const builder *b, const char *key, const char *value)
-{
-	Onnx__StringStringEntryProto *e =
-		start(b, &onnx__string_string_entry_proto__descriptor, NULL);
-	e->key = (char *)key;
-	e->value = (char *)value;
-	return e;
-}
-
-static void set_props(const builder *b, size_t *n, Onnx__StringStringEntryProto ***at,
+static void set_props(const pai_builder *b, size_t *n, Onnx__StringStringEntryProto ***at,
 		      const pai_props *props)
 {
 	bool same = *n == (size_t)props->n;
 	for (size_t i = 0; same && i < *n; i++)
-		same = same_text((*at)[i]->key, props->at[i].key) &&
-		       same_text((*at)[i]->value, props->at[i].value);
+		same = pai_same_text((*at)[i]->key, props->at[i].key) &&
+		       pai_same_text((*at)[i]->value, props->at[i].value);
 	if (same)
 		return;
 	*n = (size_t)props->n;
 	*at = PAI_NEWS(b->arena, Onnx__StringStringEntryProto *, *n);
 	for (size_t i = 0; i < *n; i++)
-		(*at)[i] = entry(b, props->at[i].key, props->at[i].value);
+		(*at)[i] = pai_build_entry(b, props->at[i].key, props->at[i].value);
 }
 
-static void set_opsets(const builder *b, size_t *n, Onnx__OperatorSetIdProto ***at,
+static void set_opsets(const pai_builder *b, size_t *n, Onnx__OperatorSetIdProto ***at,
 		       const pai_opset *sets, int n_sets)
 {
 	size_t had = *n;
@@ -93,13 +53,13 @@ static void set_opsets(const builder *b, size_t *n, Onnx__OperatorSetIdProto ***
 	*at = PAI_NEWS(b->arena, Onnx__OperatorSetIdProto *, n_sets);
 	for (size_t i = 0; i < *n; i++) {
 		bool same = i < had && old[i]->version == sets[i].version &&
-			    same_text(old[i]->domain, sets[i].domain);
+			    pai_same_text(old[i]->domain, sets[i].domain);
 		if (same) {
 			(*at)[i] = old[i];
 			continue;
 		}
-		Onnx__OperatorSetIdProto *o =
-			start(b, &onnx__operator_set_id_proto__descriptor, i < had ? old[i] : NULL);
+		Onnx__OperatorSetIdProto *o = pai_build_start(
+			b, &onnx__operator_set_id_proto__descriptor, i < had ? old[i] : NULL);
 		o->domain = (char *)sets[i].domain;
 		o->has_version = 1;
 		o->version = sets[i].version;
@@ -107,258 +67,9 @@ static void set_opsets(const builder *b, size_t *n, Onnx__OperatorSetIdProto ***
 	}
 }
 
-/* ---- types ---- */
-
-static bool same_type(const pai_type *a, const pai_type *b)
-{
-	if (a->kind != b->kind || a->dtype != b->dtype || a->rank != b->rank)
-		return false;
-	for (int i = 0; i < a->rank; i++)
-		if (a->dims[i] != b->dims[i]) /* unknown is the same as unknown here */
-			return false;
-	return !a->elem == !b->elem && (!a->elem || same_type(a->elem, b->elem));
-}
-
-static Onnx__TensorShapeProto *build_shape(const builder *b, const pai_type *t)
-{
-	if (t->rank < 0)
-		return NULL;
-	Onnx__TensorShapeProto *s = start(b, &onnx__tensor_shape_proto__descriptor, NULL);
-	s->n_dim = (size_t)t->rank;
-	s->dim = PAI_NEWS(b->arena, Onnx__TensorShapeProto__Dimension *, t->rank);
-	for (int i = 0; i < t->rank; i++) {
-		Onnx__TensorShapeProto__Dimension *d =
-			start(b, &onnx__tensor_shape_proto__dimension__descriptor, NULL);
-		if (t->dims[i] >= 0) {
-			d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-			d->dim_value = t->dims[i];
-		} else if (t->dims[i] != PAI_DIM_UNKNOWN) {
-			d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-			d->dim_param = (char *)pai_dim_text(b->m->ctx, t->dims[i]);
-		}
-		s->dim[i] = d;
-	}
-	return s;
-}
-
-static Onnx__TypeProto *build_type(const builder *b, const pai_type *t);
-
-static void build_tensor_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
-{
-	Onnx__TypeProto__Tensor *x = start(b, &onnx__type_proto__tensor__descriptor, NULL);
-	x->has_elem_type = 1;
-	x->elem_type = (int32_t)t->dtype;
-	x->shape = build_shape(b, t);
-	p->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-	p->tensor_type = x;
-}
-
-static void build_sparse_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
-{
-	Onnx__TypeProto__SparseTensor *x =
-		start(b, &onnx__type_proto__sparse_tensor__descriptor, NULL);
-	x->has_elem_type = 1;
-	x->elem_type = (int32_t)t->dtype;
-	x->shape = build_shape(b, t);
-	p->value_case = ONNX__TYPE_PROTO__VALUE_SPARSE_TENSOR_TYPE;
-	p->sparse_tensor_type = x;
-}
-
-static void build_map_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
-{
-	Onnx__TypeProto__Map *x = start(b, &onnx__type_proto__map__descriptor, NULL);
-	x->has_key_type = 1;
-	x->key_type = (int32_t)t->dtype;
-	x->value_type = build_type(b, t->elem);
-	p->value_case = ONNX__TYPE_PROTO__VALUE_MAP_TYPE;
-	p->map_type = x;
-}
-
-static void build_sequence_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
-{
-	Onnx__TypeProto__Sequence *x = start(b, &onnx__type_proto__sequence__descriptor, NULL);
-	x->elem_type = build_type(b, t->elem);
-	p->value_case = ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE;
-	p->sequence_type = x;
-}
-
-static void build_optional_type(const builder *b, const pai_type *t, Onnx__TypeProto *p)
-{
-	Onnx__TypeProto__Optional *x = start(b, &onnx__type_proto__optional__descriptor, NULL);
-	x->elem_type = build_type(b, t->elem);
-	p->value_case = ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE;
-	p->optional_type = x;
-}
-
-/* NULL: nothing is known. */
-static Onnx__TypeProto *build_type(const builder *b, const pai_type *t)
-{
-	static void (*const kinds[])(const builder *, const pai_type *, Onnx__TypeProto *) = {
-		[PAI_TYPE_TENSOR] = build_tensor_type,
-		[PAI_TYPE_SPARSE_TENSOR] = build_sparse_type,
-		[PAI_TYPE_SEQUENCE] = build_sequence_type,
-		[PAI_TYPE_OPTIONAL] = build_optional_type,
-		[PAI_TYPE_MAP] = build_map_type,
-	};
-	if (!t || t->kind == PAI_TYPE_UNKNOWN)
-		return NULL;
-	Onnx__TypeProto *p = start(b, &onnx__type_proto__descriptor, NULL);
-	kinds[t->kind](b, t, p);
-	return p;
-}
-
-/* What the file says of the value, or what a change has made of it. */
-static const pai_type *stated_type(const pai_value *v)
-{
-	return v->inferred ? v->stated : &v->type;
-}
-
-/* `said`: the file's message for it in this list, or NULL. */
-static Onnx__ValueInfoProto *build_value_info(const builder *b, const pai_value *v,
-					      const Onnx__ValueInfoProto *said)
-{
-	static const pai_type unknown = {.rank = -1};
-	const pai_type *type = stated_type(v);
-	pai_type was = unknown;
-	if (!said && pai_origin_is(v->origin, &onnx__value_info_proto__descriptor))
-		said = v->origin;
-	if (said && said->type)
-		pai_import_type(b->m->ctx, b->arena, said->type, &was);
-	bool same = same_type(type ? type : &unknown, &was);
-	if (said && same && same_text(said->name, v->name))
-		return (Onnx__ValueInfoProto *)said;
-	Onnx__ValueInfoProto *p = start(b, &onnx__value_info_proto__descriptor, said);
-	set_text(&p->name, v->name);
-	if (!type) /* an output of which nothing was stated: what was inferred helps */
-		type = &v->type;
-	if (!same || !p->type)
-		p->type = build_type(b, type);
-	return p;
-}
-
-/* ---- tensors ---- */
-
-static bool same_dims(const pai_tensor *t, const Onnx__TensorProto *p)
-{
-	return p->n_dims == (size_t)t->rank &&
-	       (t->dims == p->dims || t->rank == 0 ||
-		memcmp(t->dims, p->dims, sizeof *t->dims * p->n_dims) == 0);
-}
-
-/* Are the contents those that were read from the message? */
-static bool holds(const Onnx__TensorProto *p, const pai_tensor *t)
-{
-	if (t->nbytes == 0)
-		return true;
-	if (p->raw_data.len)
-		return p->raw_data.data == t->data && p->raw_data.len == t->nbytes;
-	if (p->n_string_data)
-		return t->dtype == PAI_STRING;
-	const void *lists[] = {p->float_data, p->int64_data, p->double_data};
-	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-		if (lists[i])
-			return lists[i] == t->data;
-	return p->n_int32_data || p->n_uint64_data; /* may have been converted */
-}
-
-static void set_contents(const builder *b, Onnx__TensorProto *p, const pai_tensor *t)
-{
-	if (t->dtype != PAI_STRING) {
-		p->has_raw_data = 1;
-		p->raw_data = (ProtobufCBinaryData){t->nbytes, t->data};
-		return;
-	}
-	const pai_str *s = t->data;
-	p->n_string_data = t->nbytes / sizeof *s;
-	p->string_data = PAI_NEWS(b->arena, ProtobufCBinaryData, p->n_string_data);
-	for (size_t i = 0; i < p->n_string_data; i++)
-		p->string_data[i] = (ProtobufCBinaryData){s[i].n, (uint8_t *)s[i].at};
-}
-
-static void set_external(const builder *b, Onnx__TensorProto *p, const char *location,
-			 uint64_t offset, uint64_t length)
-{
-	p->has_data_location = 1;
-	p->data_location = 1;
-	p->n_external_data = 3;
-	p->external_data = PAI_NEWS(b->arena, Onnx__StringStringEntryProto *, 3);
-	p->external_data[0] = entry(b, "location", location);
-	p->external_data[1] = entry(b, "offset", pai_arena_printf(b->arena, "%" PRIu64, offset));
-	p->external_data[2] = entry(b, "length", pai_arena_printf(b->arena, "%" PRIu64, length));
-}
-
-/* The entries as they were, seen from the folder of the output. */
-static void keep_external(const builder *b, Onnx__TensorProto *p, const pai_props *e)
-{
-	p->has_data_location = 1;
-	p->data_location = 1;
-	p->n_external_data = (size_t)e->n;
-	p->external_data = PAI_NEWS(b->arena, Onnx__StringStringEntryProto *, e->n);
-	for (int i = 0; i < e->n; i++) {
-		const char *value = e->at[i].value;
-		if (strcmp(e->at[i].key, "location") == 0)
-			value = pai_arena_printf(b->arena, "%s%s", b->store->prefix, value);
-		p->external_data[i] = entry(b, e->at[i].key, value);
-	}
-}
-
-/* A tensor whose contents are elsewhere or replaced: the message without any. */
-static Onnx__TensorProto *without_contents(const builder *b, const pai_tensor *t, const char *name)
-{
-	Onnx__TensorProto *p = start(b, &onnx__tensor_proto__descriptor, t->origin);
-	p->n_float_data = p->n_int32_data = p->n_string_data = p->n_int64_data = 0;
-	p->n_double_data = p->n_uint64_data = p->n_external_data = 0;
-	p->has_raw_data = p->has_data_location = 0;
-	p->has_data_type = 1;
-	p->data_type = (int32_t)t->dtype;
-	p->n_dims = (size_t)t->rank;
-	p->dims = t->dims;
-	set_text(&p->name, name);
-	return p;
-}
-
-static bool goes_out(const builder *b, const pai_tensor *t, bool is_init)
-{
-	enum { LARGE = 1024 };
-	bool was_out = t->external && t->data;
-	if (t->dtype == PAI_STRING || !t->nbytes || !t->data)
-		return false;
-	if (b->store->mode == PAI_EXTERNAL_FILE)
-		return was_out || (is_init && t->nbytes >= LARGE);
-	return b->store->mode == PAI_EXTERNAL_KEEP && was_out;
-}
-
-static Onnx__TensorProto *build_tensor(const builder *b, const pai_tensor *t, const char *name,
-				       bool is_init)
-{
-	const pai_props *e = t->external;
-	Onnx__TensorProto *old = pai_origin_is(t->origin, &onnx__tensor_proto__descriptor)
-					 ? (Onnx__TensorProto *)t->origin
-					 : NULL;
-	if (goes_out(b, t, is_init)) {
-		Onnx__TensorProto *p = without_contents(b, t, name);
-		set_external(b, p, b->store->location, pai_store_add(b->arena, b->store, t),
-			     t->nbytes);
-		return p;
-	}
-	if (e && (b->store->mode == PAI_EXTERNAL_SHARE || !t->data)) {
-		Onnx__TensorProto *p = without_contents(b, t, name);
-		keep_external(b, p, e);
-		return p;
-	}
-	bool same = old && !e && same_text(old->name, name) && same_dims(t, old) &&
-		    old->data_type == (int32_t)t->dtype && holds(old, t);
-	if (same)
-		return old;
-	Onnx__TensorProto *p = without_contents(b, t, name);
-	if (t->data || !t->nbytes)
-		set_contents(b, p, t);
-	return p;
-}
-
 /* ---- attributes and nodes ---- */
 
-static Onnx__GraphProto *build_graph(const builder *b, const pai_graph *g);
+static Onnx__GraphProto *build_graph(const pai_builder *b, const pai_graph *g);
 
 static bool same_strings(const pai_attr *a, const Onnx__AttributeProto *p)
 {
@@ -378,9 +89,9 @@ static bool same_numbers(int64_t n, const void *a, size_t had, const void *b, si
 }
 
 /* For what holds no tensors and graphs of its own. */
-static bool same_attr(const builder *b, const pai_attr *a, const Onnx__AttributeProto *p)
+static bool same_attr(const pai_builder *b, const pai_attr *a, const Onnx__AttributeProto *p)
 {
-	if (!same_text(a->name, p->name) || !same_text(a->ref, p->ref_attr_name))
+	if (!pai_same_text(a->name, p->name) || !pai_same_text(a->ref, p->ref_attr_name))
 		return false;
 	if (p->has_type && p->type && p->type != (int32_t)a->type)
 		return false;
@@ -404,10 +115,10 @@ static bool same_attr(const builder *b, const pai_attr *a, const Onnx__Attribute
 		pai_type was = {.rank = -1};
 		if (p->tp)
 			pai_import_type(b->m->ctx, b->arena, p->tp, &was);
-		return p->tp && same_type(a->type_value, &was);
+		return p->tp && pai_build_same_type(a->type_value, &was);
 	}
 	case PAI_ATTR_TENSOR:
-		return p->t && p->t == build_tensor(b, a->t, p->t->name, false);
+		return p->t && p->t == pai_build_tensor(b, a->t, p->t->name, false);
 	case PAI_ATTR_TENSORS:
 	case PAI_ATTR_GRAPH:
 	case PAI_ATTR_GRAPHS:
@@ -422,7 +133,7 @@ static bool same_attr(const builder *b, const pai_attr *a, const Onnx__Attribute
 	return false;
 }
 
-static void set_strings(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+static void set_strings(const pai_builder *b, const pai_attr *a, Onnx__AttributeProto *p)
 {
 	p->n_strings = (size_t)a->list.n;
 	p->strings = PAI_NEWS(b->arena, ProtobufCBinaryData, a->list.n);
@@ -430,15 +141,15 @@ static void set_strings(const builder *b, const pai_attr *a, Onnx__AttributeProt
 		p->strings[i] = (ProtobufCBinaryData){a->list.s[i].n, (uint8_t *)a->list.s[i].at};
 }
 
-static void set_tensors(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+static void set_tensors(const pai_builder *b, const pai_attr *a, Onnx__AttributeProto *p)
 {
 	p->n_tensors = (size_t)a->list.n;
 	p->tensors = PAI_NEWS(b->arena, Onnx__TensorProto *, a->list.n);
 	for (size_t i = 0; i < p->n_tensors; i++)
-		p->tensors[i] = build_tensor(b, a->list.t[i], a->list.t[i]->name, false);
+		p->tensors[i] = pai_build_tensor(b, a->list.t[i], a->list.t[i]->name, false);
 }
 
-static void set_graphs(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+static void set_graphs(const pai_builder *b, const pai_attr *a, Onnx__AttributeProto *p)
 {
 	p->n_graphs = (size_t)a->list.n;
 	p->graphs = PAI_NEWS(b->arena, Onnx__GraphProto *, a->list.n);
@@ -446,7 +157,7 @@ static void set_graphs(const builder *b, const pai_attr *a, Onnx__AttributeProto
 		p->graphs[i] = build_graph(b, a->list.g[i]);
 }
 
-static void set_value(const builder *b, const pai_attr *a, Onnx__AttributeProto *p)
+static void set_value(const pai_builder *b, const pai_attr *a, Onnx__AttributeProto *p)
 {
 	switch (a->type) {
 	case PAI_ATTR_FLOAT:
@@ -462,7 +173,7 @@ static void set_value(const builder *b, const pai_attr *a, Onnx__AttributeProto 
 		p->s = (ProtobufCBinaryData){a->s.n, (uint8_t *)a->s.at};
 		break;
 	case PAI_ATTR_TENSOR:
-		p->t = build_tensor(b, a->t, a->t->name, false);
+		p->t = pai_build_tensor(b, a->t, a->t->name, false);
 		break;
 	case PAI_ATTR_GRAPH:
 		p->g = build_graph(b, a->g);
@@ -485,7 +196,7 @@ static void set_value(const builder *b, const pai_attr *a, Onnx__AttributeProto 
 		set_graphs(b, a, p);
 		break;
 	case PAI_ATTR_TYPE_PROTO:
-		p->tp = build_type(b, a->type_value);
+		p->tp = pai_build_type(b, a->type_value);
 		break;
 	case PAI_ATTR_SPARSE_TENSOR: /* never made by us: the message it was read from */
 		if (pai_origin_is(a->t->origin, &onnx__sparse_tensor_proto__descriptor))
@@ -507,18 +218,18 @@ static void clear_value(Onnx__AttributeProto *p)
 	p->n_floats = p->n_ints = p->n_strings = p->n_tensors = p->n_graphs = 0;
 }
 
-static Onnx__AttributeProto *build_attr(const builder *b, const pai_attr *a)
+static Onnx__AttributeProto *build_attr(const pai_builder *b, const pai_attr *a)
 {
 	bool has_old = pai_origin_is(a->origin, &onnx__attribute_proto__descriptor);
 	if (has_old && same_attr(b, a, a->origin))
 		return (Onnx__AttributeProto *)a->origin;
-	Onnx__AttributeProto *p = start(b, &onnx__attribute_proto__descriptor, a->origin);
-	set_text(&p->name, a->name);
+	Onnx__AttributeProto *p = pai_build_start(b, &onnx__attribute_proto__descriptor, a->origin);
+	pai_set_text(&p->name, a->name);
 	if (!has_old || p->type != (int32_t)a->type) {
 		p->has_type = 1;
 		p->type = (int32_t)a->type;
 	}
-	set_text(&p->ref_attr_name, a->ref);
+	pai_set_text(&p->ref_attr_name, a->ref);
 	clear_value(p);
 	if (!a->ref)
 		set_value(b, a, p);
@@ -526,7 +237,7 @@ static Onnx__AttributeProto *build_attr(const builder *b, const pai_attr *a)
 }
 
 /* Replaces the list where it differs. */
-static void set_attrs(const builder *b, size_t *n, Onnx__AttributeProto ***at, int n_attrs,
+static void set_attrs(const pai_builder *b, size_t *n, Onnx__AttributeProto ***at, int n_attrs,
 		      const pai_attr *attrs)
 {
 	Onnx__AttributeProto **list = PAI_NEWS(b->arena, Onnx__AttributeProto *, n_attrs);
@@ -546,7 +257,7 @@ static const char *name_of(const pai_value *v)
 	return v ? v->name : "";
 }
 
-static void set_names(const builder *b, size_t *n, char ***at, int n_values,
+static void set_names(const pai_builder *b, size_t *n, char ***at, int n_values,
 		      pai_value *const *values)
 {
 	bool same = *n == (size_t)n_values;
@@ -560,21 +271,21 @@ static void set_names(const builder *b, size_t *n, char ***at, int n_values,
 		(*at)[i] = (char *)name_of(values[i]);
 }
 
-static Onnx__NodeProto *build_node(const builder *b, const pai_node *n)
+static Onnx__NodeProto *build_node(const pai_builder *b, const pai_node *n)
 {
-	Onnx__NodeProto *p = start(b, &onnx__node_proto__descriptor, n->origin);
+	Onnx__NodeProto *p = pai_build_start(b, &onnx__node_proto__descriptor, n->origin);
 	set_names(b, &p->n_input, &p->input, n->n_in, n->in);
 	set_names(b, &p->n_output, &p->output, n->n_out, n->out);
-	set_text(&p->name, n->name);
-	set_text(&p->op_type, n->op_type);
+	pai_set_text(&p->name, n->name);
+	pai_set_text(&p->op_type, n->op_type);
 	set_domain(&p->domain, n->domain);
-	set_text(&p->overload, n->overload);
+	pai_set_text(&p->overload, n->overload);
 	set_attrs(b, &p->n_attribute, &p->attribute, n->n_attrs, n->attrs);
 	set_props(b, &p->n_metadata_props, &p->metadata_props, &n->props);
 	return p;
 }
 
-static void set_nodes(const builder *b, size_t *n, Onnx__NodeProto ***at, const pai_graph *g)
+static void set_nodes(const pai_builder *b, size_t *n, Onnx__NodeProto ***at, const pai_graph *g)
 {
 	*n = (size_t)g->nodes.n;
 	*at = PAI_NEWS(b->arena, Onnx__NodeProto *, g->nodes.n);
@@ -585,7 +296,7 @@ static void set_nodes(const builder *b, size_t *n, Onnx__NodeProto ***at, const 
 /* ---- graphs ---- */
 
 /* Inputs or outputs; the old messages are found at the same place. */
-static void set_ends(const builder *b, size_t *n, Onnx__ValueInfoProto ***at, int n_values,
+static void set_ends(const pai_builder *b, size_t *n, Onnx__ValueInfoProto ***at, int n_values,
 		     pai_value *const *values)
 {
 	size_t had = *n;
@@ -593,12 +304,12 @@ static void set_ends(const builder *b, size_t *n, Onnx__ValueInfoProto ***at, in
 	*n = (size_t)n_values;
 	*at = PAI_NEWS(b->arena, Onnx__ValueInfoProto *, n_values);
 	for (size_t i = 0; i < *n; i++) {
-		bool said = i < had && same_text(old[i]->name, values[i]->name);
-		(*at)[i] = build_value_info(b, values[i], said ? old[i] : NULL);
+		bool said = i < had && pai_same_text(old[i]->name, values[i]->name);
+		(*at)[i] = pai_build_value_info(b, values[i], said ? old[i] : NULL);
 	}
 }
 
-static void set_inits(const builder *b, Onnx__GraphProto *p, const pai_graph *g)
+static void set_inits(const pai_builder *b, Onnx__GraphProto *p, const pai_graph *g)
 {
 	p->n_initializer = p->n_sparse_initializer = 0;
 	p->initializer = PAI_NEWS(b->arena, Onnx__TensorProto *, g->inits.n);
@@ -610,12 +321,12 @@ static void set_inits(const builder *b, Onnx__GraphProto *p, const pai_graph *g)
 				(Onnx__SparseTensorProto *)v->init->origin;
 		else
 			p->initializer[p->n_initializer++] =
-				build_tensor(b, v->init, v->name, true);
+				pai_build_tensor(b, v->init, v->name, true);
 	}
 }
 
 /* Every value that the graph has or had, by name; what lives wins. */
-static pai_map *all_names(const builder *b, const pai_graph *g)
+static pai_map *all_names(const pai_builder *b, const pai_graph *g)
 {
 	pai_map *names = pai_map_new(b->arena);
 	for (int i = 0; i < g->values.n; i++) {
@@ -627,7 +338,7 @@ static pai_map *all_names(const builder *b, const pai_graph *g)
 }
 
 /* Types of values between the ends: what the file says, without what is gone. */
-static void set_value_infos(const builder *b, size_t *n, Onnx__ValueInfoProto ***at,
+static void set_value_infos(const pai_builder *b, size_t *n, Onnx__ValueInfoProto ***at,
 			    const pai_graph *g, const pai_map *names)
 {
 	size_t had = *n;
@@ -639,11 +350,11 @@ static void set_value_infos(const builder *b, size_t *n, Onnx__ValueInfoProto **
 		if (!v) /* of something else, such as a subgraph */
 			(*at)[(*n)++] = old[i];
 		else if (!v->dead && v->origin)
-			(*at)[(*n)++] = build_value_info(b, v, old[i]);
+			(*at)[(*n)++] = pai_build_value_info(b, v, old[i]);
 	}
 }
 
-static void drop_dead_annotations(const builder *b, Onnx__GraphProto *p, const pai_map *names)
+static void drop_dead_annotations(const pai_builder *b, Onnx__GraphProto *p, const pai_map *names)
 {
 	size_t had = p->n_quantization_annotation;
 	Onnx__TensorAnnotation **old = p->quantization_annotation;
@@ -657,11 +368,11 @@ static void drop_dead_annotations(const builder *b, Onnx__GraphProto *p, const p
 	}
 }
 
-static Onnx__GraphProto *build_graph(const builder *b, const pai_graph *g)
+static Onnx__GraphProto *build_graph(const pai_builder *b, const pai_graph *g)
 {
-	Onnx__GraphProto *p = start(b, &onnx__graph_proto__descriptor, g->origin);
+	Onnx__GraphProto *p = pai_build_start(b, &onnx__graph_proto__descriptor, g->origin);
 	pai_map *names = all_names(b, g);
-	set_text(&p->name, g->name);
+	pai_set_text(&p->name, g->name);
 	set_nodes(b, &p->n_node, &p->node, g);
 	set_inits(b, p, g);
 	set_ends(b, &p->n_input, &p->input, g->inputs.n, g->inputs.at);
@@ -672,13 +383,13 @@ static Onnx__GraphProto *build_graph(const builder *b, const pai_graph *g)
 	return p;
 }
 
-static Onnx__FunctionProto *build_function(const builder *b, const pai_function *f)
+static Onnx__FunctionProto *build_function(const pai_builder *b, const pai_function *f)
 {
 	const pai_graph *g = f->graph;
-	Onnx__FunctionProto *p = start(b, &onnx__function_proto__descriptor, f->origin);
-	set_text(&p->name, f->name);
-	set_text(&p->domain, f->domain);
-	set_text(&p->overload, f->overload);
+	Onnx__FunctionProto *p = pai_build_start(b, &onnx__function_proto__descriptor, f->origin);
+	pai_set_text(&p->name, f->name);
+	pai_set_text(&p->domain, f->domain);
+	pai_set_text(&p->overload, f->overload);
 	set_names(b, &p->n_input, &p->input, g->inputs.n, g->inputs.at);
 	set_names(b, &p->n_output, &p->output, g->outputs.n, g->outputs.at);
 	p->n_attribute = (size_t)f->n_attr_names;
@@ -693,18 +404,18 @@ static Onnx__FunctionProto *build_function(const builder *b, const pai_function 
 
 Onnx__ModelProto *pai_build_model(pai_arena *a, const pai_model *m, pai_store *store)
 {
-	builder made = {a, m, store}, *b = &made;
-	Onnx__ModelProto *p = start(b, &onnx__model_proto__descriptor, m->origin);
+	pai_builder made = {a, m, store}, *b = &made;
+	Onnx__ModelProto *p = pai_build_start(b, &onnx__model_proto__descriptor, m->origin);
 	set_int(&p->has_ir_version, &p->ir_version, m->ir_version);
 	bool implied = m->origin && !p->n_opset_import && m->n_opsets == 1 &&
 		       m->opsets[0].version == 1; /* before IR 3 */
 	if (!implied)
 		set_opsets(b, &p->n_opset_import, &p->opset_import, m->opsets, m->n_opsets);
-	set_text(&p->producer_name, m->producer_name);
-	set_text(&p->producer_version, m->producer_version);
-	set_text(&p->domain, m->domain);
+	pai_set_text(&p->producer_name, m->producer_name);
+	pai_set_text(&p->producer_version, m->producer_version);
+	pai_set_text(&p->domain, m->domain);
 	set_int(&p->has_model_version, &p->model_version, m->model_version);
-	set_text(&p->doc_string, m->doc);
+	pai_set_text(&p->doc_string, m->doc);
 	p->graph = build_graph(b, m->graph);
 	p->n_functions = (size_t)m->functions.n;
 	p->functions = PAI_NEWS(a, Onnx__FunctionProto *, m->functions.n);

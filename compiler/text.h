@@ -1,8 +1,8 @@
 /* text.h -- what the files of the text form share.
  *
- * text_lex.c cuts characters into tokens, text_data.c reads types and tensors, text_parse.c reads
- * graphs, functions and models, text_print.c writes, text_number.c turns numbers into the shortest
- * text that reads back to the same bits.
+ * text_lex.c cuts characters into tokens, text_data.c reads types and tensors, text_attribute.c
+ * attributes, text_graph.c graphs, text_parse.c functions and models; text_print.c and text_out.c
+ * write, text_number.c turns numbers into the shortest text that reads back to the same bits.
  *
  * The grammar is docs/Syntax.md of ONNX. What it has no form for stands in annotations, which are
  * comments to every other reader: a line that starts with "#@", followed by a subject, a key and a
@@ -98,6 +98,26 @@ PAI_MUST_USE pai_status text_type(text_in *t, pai_type *out);
 PAI_MUST_USE pai_status text_tensor(text_in *t, const pai_type *type, const char *name,
 				    pai_tensor **out);
 
+/* text_attribute.c, text_graph.c, text_parse.c */
+
+typedef struct text_parser {
+	text_in t;
+	pai_model *m;
+	uint64_t n_nodes, n_inits;
+} text_parser;
+
+extern const char *const text_attr_types[15]; /* by pai_attr_type */
+/* What follows the name of an attribute; n NULL: the default of a function's. */
+PAI_MUST_USE pai_status text_attribute(text_parser *p, pai_graph *g, pai_node *n, pai_attr *a);
+/* <...>, or nothing. */
+PAI_MUST_USE pai_status text_attributes(text_parser *p, pai_graph *g, pai_node *n);
+/* What follows the name of a graph: (inputs) => (outputs) <values> {nodes}. */
+PAI_MUST_USE pai_status text_graph(text_parser *p, pai_graph *g);
+/* The same, where inputs and outputs need no types. */
+PAI_MUST_USE pai_status text_function_graph(text_parser *p, pai_graph *g);
+PAI_MUST_USE pai_status text_subgraph(text_parser *p, pai_graph *outer, pai_node *owner,
+				      pai_graph **out);
+
 /* text_number.c. Writes into `to` (at least TEXT_NUMBER bytes) and gives the length. While these
  * are used the thread's locale must be "C": text_locale_begin. */
 
@@ -144,7 +164,6 @@ typedef struct text_entries { /* where a tensor's contents stand outside the tex
 void text_print_stored(const pai_model *m, const text_entries *stored, void *payload,
 		       void (*put_bytes)(void *payload, const char *s, size_t n));
 
-bool text_is_id(const char *s);
-extern const char *const text_attr_types[15]; /* by pai_attr_type */
+bool text_is_id(const char *s); /* text_out.c */
 
 #endif

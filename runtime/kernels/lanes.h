@@ -48,6 +48,4 @@ void pai_lane_finish(pai_lane lane, const void *from, pai_tensor *out);
 /* The double's neighbour in float whose further rounding to a shorter float is the correct one. */
 float pai_round_to_odd(double v);
 
-/* "out of memory" of a kernel's scratch. */
-
 #endif

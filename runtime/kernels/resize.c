@@ -5,31 +5,10 @@
  * filter covers. The rows of weights depend on the axis only, so the interpolation of all axes is a
  * product of matrices, and its adjoint the product of their transposes.
  */
-#include "runtime/kernels/gemm.h"
 #include "runtime/kernels/grad.h"
+#include "runtime/kernels/resize.h"
 #include <math.h>
 #include <string.h>
-
-enum mode { NEAREST, LINEAR, CUBIC };
-
-struct resize;
-/* Where output place o of axis k lies in the input. In float, as everywhere else: whether a place
- * lies halfway between two elements depends on the rounding. */
-typedef float (*coordinate_fn)(const struct resize *r, int k, float o);
-/* The element taken for a coordinate of an axis of that scale. */
-typedef double (*nearest_fn)(double x, double scale);
-
-typedef struct resize { /* parameters of a node */
-	enum mode mode;
-	coordinate_fn coordinate;
-	nearest_fn nearest;
-	bool crop; /* tf_crop_and_resize */
-	double cubic_a, extrapolation;
-	bool exclude_outside, antialias;
-	int rank;
-	int64_t in[PAI_MAX_RANK], out[PAI_MAX_RANK];
-	float scale[PAI_MAX_RANK], start[PAI_MAX_RANK], end[PAI_MAX_RANK];
-} resize;
 
 typedef struct taps {   /* the weights of one axis */
 	int64_t n;      /* taps of an output place */
@@ -38,260 +17,13 @@ typedef struct taps {   /* the weights of one axis */
 	bool *outside;  /* [out] the place lies outside the input: takes the extrapolation value */
 } taps;
 
-static float asymmetric(const resize *r, int k, float o)
-{
-	return o / r->scale[k];
-}
-
-static float half_pixel(const resize *r, int k, float o)
-{
-	return (o + 0.5f) / r->scale[k] - 0.5f;
-}
-
-/* Of version 11 only. */
-static float tf_half_pixel(const resize *r, int k, float o)
-{
-	return (o + 0.5f) / r->scale[k];
-}
-
-static float half_pixel_symmetric(const resize *r, int k, float o)
-{
-	float in = (float)r->in[k], adjustment = (float)r->out[k] / (r->scale[k] * in);
-	return in / 2 * (1 - adjustment) + half_pixel(r, k, o);
-}
-
-static float pytorch_half_pixel(const resize *r, int k, float o)
-{
-	return r->out[k] > 1 ? half_pixel(r, k, o) : 0;
-}
-
-/* By the unrounded size of the result. */
-static float align_corners(const resize *r, int k, float o)
-{
-	float in = (float)r->in[k];
-	return r->out[k] == 1 ? 0 : o * (in - 1) / (in * r->scale[k] - 1);
-}
-
-static float crop_and_resize(const resize *r, int k, float o)
-{
-	float last = (float)(r->in[k] - 1), start = r->start[k], end = r->end[k];
-	return r->out[k] > 1 ? start * last + o * (end - start) * last / (float)(r->out[k] - 1)
-			     : 0.5f * (start + end) * last;
-}
-
-static double prefer_floor(double x, double scale)
-{
-	(void)scale;
-	return ceil(x - 0.5);
-}
-
-static double prefer_ceil(double x, double scale)
-{
-	(void)scale;
-	return floor(x + 0.5);
-}
-
-static double take_floor(double x, double scale)
-{
-	(void)scale;
-	return floor(x);
-}
-
-static double take_ceil(double x, double scale)
-{
-	(void)scale;
-	return ceil(x);
-}
-
-/* Before version 11, which brought the choice: what its tests expect. */
-static double outward(double x, double scale)
-{
-	return scale < 1 ? ceil(x) : floor(x);
-}
-
-static const struct {
-	const char *name;
-	coordinate_fn coordinate;
-} coordinates[] = {
-	{"half_pixel", half_pixel},
-	{"asymmetric", asymmetric},
-	{"align_corners", align_corners},
-	{"pytorch_half_pixel", pytorch_half_pixel},
-	{"half_pixel_symmetric", half_pixel_symmetric},
-	{"tf_crop_and_resize", crop_and_resize},
-	{"tf_half_pixel_for_nn", tf_half_pixel},
-};
-static const struct {
-	const char *name;
-	nearest_fn nearest;
-} nearests[] = {
-	{"round_prefer_floor", prefer_floor},
-	{"round_prefer_ceil", prefer_ceil},
-	{"floor", take_floor},
-	{"ceil", take_ceil},
-	{"outward", outward},
-};
-
-static pai_status unknown_choice(pai_call *c, const char *attr, const char *given)
-{
-	return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, attr), "is \"%s\"", given);
-}
-
-static pai_status read_choices(pai_call *c, resize *r)
-{
-	const char *how = pai_node_string(c->node, "coordinate_transformation_mode", "asymmetric");
-	const char *nearest = pai_node_string(c->node, "nearest_mode", "outward");
-	const bool old = !pai_op_attr_find(c->node->op, "nearest_mode") || *c->node->op->domain;
-	r->coordinate = NULL;
-	r->nearest = NULL;
-	for (size_t i = 0; i < sizeof coordinates / sizeof *coordinates; i++)
-		if (strcmp(coordinates[i].name, how) == 0)
-			r->coordinate = coordinates[i].coordinate;
-	for (size_t i = 0; i < sizeof nearests / sizeof *nearests; i++)
-		if (strcmp(nearests[i].name, nearest) == 0)
-			r->nearest = nearests[i].nearest;
-	if (!r->coordinate)
-		return unknown_choice(c, "coordinate_transformation_mode", how);
-	if (!r->nearest || (r->nearest == outward && !old))
-		return unknown_choice(c, "nearest_mode", nearest);
-	r->crop = r->coordinate == crop_and_resize;
-	return PAI_OK;
-}
-
-static pai_status read_mode(pai_call *c, resize *r)
-{
-	const char *mode = pai_node_string(c->node, "mode", "nearest");
-	if (strcmp(mode, "nearest") != 0 && strcmp(mode, "linear") != 0 &&
-	    strcmp(mode, "bilinear") != 0 && strcmp(mode, "cubic") != 0)
-		return unknown_choice(c, "mode", mode);
-	r->mode = mode[0] == 'n' ? NEAREST : mode[0] == 'c' ? CUBIC : LINEAR;
-	r->cubic_a = (double)pai_node_float(c->node, "cubic_coeff_a", -0.75f);
-	r->extrapolation = (double)pai_node_float(c->node, "extrapolation_value", 0);
-	r->exclude_outside = pai_node_int(c->node, "exclude_outside", 0);
-	r->antialias = pai_node_int(c->node, "antialias", 0);
-	return read_choices(c, r);
-}
-
-/* Slot of a parameter, -1: the version has none. */
-static int slot_of(const pai_call *c, const char *name)
-{
-	for (int i = 0; i < c->node->op->n_in; i++)
-		if (strcmp(c->node->op->in[i].name, name) == 0)
-			return i;
-	return -1;
-}
-
-static const pai_tensor *parameter(const pai_call *c, const char *name)
-{
-	int slot = slot_of(c, name);
-	const pai_tensor *t = slot >= 0 && slot < c->n_in ? c->in[slot] : NULL;
-	return t && pai_tensor_nelem(t) > 0 ? t : NULL;
-}
-
-/* Axes the parameters are for, all where there is no such attribute. */
-static pai_status read_axes(pai_call *c, int rank, pai_int_list *axes)
-{
-	PAI_TRY(pai_call_ints(c, "axes", -1, axes));
-	if (axes->n < 0) {
-		axes->n = rank;
-		for (int i = 0; i < rank; i++)
-			axes->at[i] = i;
-	}
-	for (int i = 0; i < axes->n; i++) {
-		int axis;
-		PAI_TRY(pai_call_axis(c, axes->at[i], rank, &axis));
-		axes->at[i] = axis;
-	}
-	return PAI_OK;
-}
-
-/* Sizes, or one factor for all axes that makes the result no larger or no smaller than them. */
-static pai_status from_sizes(pai_call *c, const pai_tensor *sizes, const pai_int_list *axes,
-			     resize *r)
-{
-	const char *policy = pai_node_string(c->node, "keep_aspect_ratio_policy", "stretch");
-	bool larger = strcmp(policy, "not_smaller") == 0, stretch = strcmp(policy, "stretch") == 0;
-	if (!larger && !stretch && strcmp(policy, "not_larger") != 0)
-		return unknown_choice(c, "keep_aspect_ratio_policy", policy);
-	float common = larger ? 0 : INFINITY;
-	for (int i = 0; i < axes->n; i++) {
-		int k = (int)axes->at[i];
-		r->out[k] = pai_tensor_get_int(sizes, i);
-		r->scale[k] = (float)r->out[k] / (float)r->in[k];
-		common = larger ? fmaxf(common, r->scale[k]) : fminf(common, r->scale[k]);
-	}
-	for (int i = 0; i < axes->n && !stretch; i++) {
-		int k = (int)axes->at[i];
-		double size = floor((double)common * (double)r->in[k] + 0.5);
-		if (!(size >= 0 && size < 1e15))
-			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
-					"axis %d has no size under the policy %s", k, policy);
-		r->scale[k] = common;
-		r->out[k] = (int64_t)size;
-	}
-	return PAI_OK;
-}
-
-static pai_status read_sizes(pai_call *c, resize *r)
-{
-	const pai_tensor *sizes = parameter(c, "sizes"), *scales = parameter(c, "scales");
-	const pai_tensor *roi = parameter(c, "roi");
-	const float *list;
-	int n = pai_node_floats(c->node, "scales", &list);
-	float two[4] = {1, 1, pai_node_float(c->node, "height_scale", 1),
-			pai_node_float(c->node, "width_scale", 1)};
-	pai_int_list axes;
-	PAI_TRY(read_axes(c, r->rank, &axes));
-	if (!scales && n < 0 && c->node->op->since == 1) {
-		list = two;
-		n = 4;
-	}
-	const pai_tensor *given = sizes ? sizes : scales;
-	if ((given ? pai_tensor_nelem(given) : n) != axes.n ||
-	    (roi && pai_tensor_nelem(roi) != 2 * axes.n))
-		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
-				"needs a scale or size for each of %d axes", axes.n);
-	for (int i = 0; i < axes.n && roi; i++) {
-		r->start[axes.at[i]] = (float)pai_tensor_get(roi, i);
-		r->end[axes.at[i]] = (float)pai_tensor_get(roi, axes.n + i);
-	}
-	if (sizes)
-		return from_sizes(c, sizes, &axes, r);
-	for (int i = 0; i < axes.n; i++) {
-		int k = (int)axes.at[i];
-		float part = r->crop ? r->end[k] - r->start[k] : 1;
-		r->scale[k] = scales ? (float)pai_tensor_get(scales, i) : list[i];
-		/* in float, as shape inference does it: 10 * 0.7f is 7 */
-		float size = floorf((float)r->in[k] * part * r->scale[k]);
-		if (!(r->scale[k] > 0) || !(size >= 0 && size < 1e15f))
-			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_node(c->node),
-					"scale %d is %g", i, (double)r->scale[k]);
-		r->out[k] = (int64_t)size;
-	}
-	return PAI_OK;
-}
-
-/* dims: of the forward input, which the adjoint has as an operand. */
-static pai_status read_parameters(pai_call *c, int rank, const int64_t *dims, resize *r)
-{
-	r->rank = rank;
-	for (int i = 0; i < rank; i++) {
-		r->in[i] = r->out[i] = dims[i];
-		r->scale[i] = 1;
-		r->start[i] = 0;
-		r->end[i] = 1;
-	}
-	PAI_TRY(read_mode(c, r));
-	return read_sizes(c, r);
-}
-
 /* Weight of an element at distance d from the place: triangle, or Keys' cubic with coefficient a.
  */
-static double filter(const resize *r, double d)
+static double filter(const pai_resize *r, double d)
 {
 	double a = r->cubic_a;
 	d = fabs(d);
-	if (r->mode == LINEAR)
+	if (r->mode == PAI_RESIZE_LINEAR)
 		return d < 1 ? 1 - d : 0;
 	if (d <= 1)
 		return ((a + 2) * d - (a + 3)) * d * d + 1;
@@ -299,19 +31,19 @@ static double filter(const resize *r, double d)
 }
 
 /* Taps of place o: elements first, first + 1, ... at filter distances (element - x) * shrink. */
-static void fill_place(const resize *r, int k, int64_t o, double shrink, taps *t)
+static void fill_place(const pai_resize *r, int k, int64_t o, double shrink, taps *t)
 {
 	double x = (double)r->coordinate(r, k, (float)o), sum = 0;
 	int64_t *at = t->at + o * t->n, last = r->in[k] - 1;
 	double *weight = t->weight + o * t->n;
 	t->outside[o] = r->crop && (x < 0 || x > (double)last);
-	if (r->mode == NEAREST) {
+	if (r->mode == PAI_RESIZE_NEAREST) {
 		double i = r->nearest(x, (double)r->scale[k]);
 		at[0] = i > 0 ? (i < (double)last ? (int64_t)i : last) : 0;
 		weight[0] = 1;
 		return;
 	}
-	double reach = (r->mode == LINEAR ? 1 : 2) / shrink;
+	double reach = (r->mode == PAI_RESIZE_LINEAR ? 1 : 2) / shrink;
 	int64_t first = (int64_t)floor(x - reach) + 1;
 	for (int64_t i = 0; i < t->n; i++) {
 		int64_t e = first + i;
@@ -325,11 +57,13 @@ static void fill_place(const resize *r, int k, int64_t o, double shrink, taps *t
 		weight[i] /= sum;
 }
 
-static pai_status make_taps(pai_call *c, const resize *r, int k, taps *t)
+static pai_status make_taps(pai_call *c, const pai_resize *r, int k, taps *t)
 {
 	double shrink = r->antialias && r->scale[k] < 1 ? (double)r->scale[k] : 1;
 	void *at = NULL, *weight = NULL, *outside = NULL;
-	t->n = r->mode == NEAREST ? 1 : (int64_t)ceil((r->mode == LINEAR ? 2 : 4) / shrink);
+	t->n = r->mode == PAI_RESIZE_NEAREST
+		       ? 1
+		       : (int64_t)ceil((r->mode == PAI_RESIZE_LINEAR ? 2 : 4) / shrink);
 	int64_t n;
 	if (__builtin_mul_overflow(t->n, r->out[k], &n))
 		n = INT64_MAX;
@@ -366,7 +100,7 @@ static void apply(const taps *t, bool adjoint, int64_t outer, int64_t in, int64_
 }
 
 /* All axes in turn; `data` has the dims `have`, which become the other side's. */
-static pai_status apply_all(pai_call *c, const resize *r, bool adjoint, double **data)
+static pai_status apply_all(pai_call *c, const pai_resize *r, bool adjoint, double **data)
 {
 	int64_t have[PAI_MAX_RANK];
 	for (int i = 0; i < r->rank; i++)
@@ -395,7 +129,7 @@ static pai_status apply_all(pai_call *c, const resize *r, bool adjoint, double *
 }
 
 /* Nearest without arithmetic, for types that have none. */
-static pai_status move_nearest(pai_call *c, const resize *r)
+static pai_status move_nearest(pai_call *c, const pai_resize *r)
 {
 	taps t[PAI_MAX_RANK];
 	int64_t index[PAI_MAX_RANK] = {0}, strides[PAI_MAX_RANK];
@@ -431,9 +165,9 @@ static pai_status as_double(pai_call *c, int slot, double **out)
 static pai_status run(pai_call *c)
 {
 	const pai_tensor *x = c->in[0];
-	resize r;
+	pai_resize r;
 	double *data = NULL;
-	PAI_TRY(read_parameters(c, x->rank, x->dims, &r));
+	PAI_TRY(pai_resize_read(c, x->rank, x->dims, &r));
 	PAI_TRY(pai_call_output(c, 0, x->dtype, r.rank, r.out));
 	if (pai_tensor_nelem(c->out[0]) == 0)
 		return PAI_OK;
@@ -441,7 +175,7 @@ static pai_status run(pai_call *c)
 		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 0),
 				"has no elements to take from");
 	pai_dtype_kind kind = pai_dtype_get(x->dtype)->kind;
-	if (r.mode == NEAREST && !r.crop)
+	if (r.mode == PAI_RESIZE_NEAREST && !r.crop)
 		return move_nearest(c, &r);
 	if (kind == PAI_KIND_STRING || kind == PAI_KIND_COMPLEX)
 		return pai_fail(c->ctx, PAI_E_no_kernel, pai_at_node(c->node), "interpolates %s",
@@ -460,10 +194,10 @@ static pai_status resize_grad(pai_call *c)
 {
 	const pai_tensor *dy = c->in[0];
 	pai_int_list shape;
-	resize r;
+	pai_resize r;
 	double *data = NULL;
 	PAI_TRY(pai_call_ints(c, "shape", 1, &shape));
-	PAI_TRY(read_parameters(c, shape.n, shape.at, &r));
+	PAI_TRY(pai_resize_read(c, shape.n, shape.at, &r));
 	PAI_TRY(pai_call_output(c, 0, dy->dtype, shape.n, shape.at));
 	bool fits = dy->rank == r.rank;
 	for (int i = 0; fits && i < r.rank; i++)
