@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-const cli_option cli_common[] = {
+static const cli_option common[] = {
 	{"o", "FILE", "output file; - is standard output"},
 	{"report", "FILE", "write a JSON report (docs/report.schema.json)"},
 	{"errors", "text|json", "form of messages"},
@@ -66,7 +66,7 @@ static const char *option_name(const void *payload, int i)
 	for (const cli_option *o = verb->options; o && o->name; o++)
 		if (i-- == 0)
 			return o->name;
-	for (const cli_option *o = cli_common; o->name; o++)
+	for (const cli_option *o = common; o->name; o++)
 		if (i-- == 0)
 			return o->name;
 	return NULL;
@@ -82,7 +82,7 @@ static const cli_option *find_option(const cli_verb *verb, const char *name)
 {
 	const cli_option *o = find_in(verb->options, name);
 	if (!o)
-		o = find_in(cli_common, name);
+		o = find_in(common, name);
 	return o ? o : limit_row(name) ? limit_option : NULL;
 }
 
@@ -147,7 +147,8 @@ pai_status cli_parse(cli *c, int argc, char **argv)
 	return PAI_OK;
 }
 
-const char *cli_nth(const cli *c, const char *option, int k)
+/* k-th value of an option that may be repeated, NULL at the end. */
+static const char *nth(const cli *c, const char *option, int k)
 {
 	for (int i = 0; i < c->own->given.n; i++)
 		if (strcmp(c->own->given.at[i].name, option) == 0 && k-- == 0)
@@ -158,7 +159,7 @@ const char *cli_nth(const cli *c, const char *option, int k)
 const char *cli_get(const cli *c, const char *option)
 {
 	const char *last = NULL, *value;
-	for (int k = 0; (value = cli_nth(c, option, k)); k++)
+	for (int k = 0; (value = nth(c, option, k)); k++)
 		last = value;
 	return last;
 }
@@ -307,7 +308,7 @@ const char *cli_output_beside(cli *c, const char *in, const char *infix, bool te
 pai_status cli_fix_dims(cli *c, pai_model *m)
 {
 	const char *text;
-	for (int k = 0; (text = cli_nth(c, "dim", k)); k++) {
+	for (int k = 0; (text = nth(c, "dim", k)); k++) {
 		const char *eq = strrchr(text, '=');
 		char *end = NULL;
 		long long size = eq ? strtoll(eq + 1, &end, 10) : -1;
@@ -457,6 +458,6 @@ void cli_help(const cli_verb *verb)
 	if (verb->examples)
 		printf("\nexamples:\n%s", verb->examples);
 	printf("\noptions of every verb:\n");
-	print_options(cli_common);
+	print_options(common);
 	print_options(limit_option);
 }

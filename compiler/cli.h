@@ -46,8 +46,6 @@ struct cli {
 /* Last value given; NULL: not given. A switch gives "". */
 const char *cli_get(const cli *c, const char *option);
 bool cli_has(const cli *c, const char *option);
-/* k-th value of an option that may be repeated, NULL at the end. */
-const char *cli_nth(const cli *c, const char *option, int k);
 /* *out is left alone when the option is absent. A bad value is USAGE and names option and range. */
 PAI_MUST_USE pai_status cli_int(cli *c, const char *option, int64_t min, int64_t max, int64_t *out);
 PAI_MUST_USE pai_status cli_float(cli *c, const char *option, double min, double max, double *out);

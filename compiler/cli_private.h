@@ -14,7 +14,6 @@ struct cli_private {
 	bool bar;     /* a bar is on the line */
 };
 
-extern const cli_option cli_common[];
 PAI_MUST_USE pai_status cli_parse(cli *c, int argc, char **argv);
 PAI_MUST_USE pai_status cli_take_common(cli *c);
 void cli_help(const cli_verb *verb);

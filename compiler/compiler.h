@@ -642,8 +642,6 @@ PAI_API void pai_patch_graph_prop(pai_patch *p, const char *key, const char *val
 PAI_API bool pai_can_replace(const pai_value *old, const pai_value *now);
 /* Adds n to *counter when the rewrite is applied: what a pass counts is what was done. */
 PAI_API void pai_patch_count(pai_patch *p, uint64_t *counter, uint64_t n);
-PAI_API int pai_patch_groups(const pai_patch *p);
-PAI_API const char *pai_patch_group_name(const pai_patch *p, int group);
 
 typedef struct pai_applied {
 	int applied; /* groups */
@@ -709,8 +707,6 @@ PAI_API PAI_MUST_USE pai_status pai_text_parse(pai_ctx *ctx, const char *name, c
 /* Deterministic; elide > 0 shows at most that many elements of a tensor (display only). */
 PAI_API void pai_text_print(const pai_model *m, int64_t elide, void *payload,
 			    void (*put)(void *payload, const char *s, size_t n));
-PAI_API void pai_text_print_graph(const pai_graph *g, int64_t elide, void *payload,
-				  void (*put)(void *payload, const char *s, size_t n));
 /* One function of a model: "<domain: ..., opset_import: [...]> name <attrs> (in) => (out) {...}" */
 PAI_API PAI_MUST_USE pai_status pai_text_parse_function(pai_ctx *ctx, pai_model *m,
 							const char *text, pai_function **out);

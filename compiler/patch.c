@@ -235,16 +235,6 @@ void pai_patch_count(pai_patch *p, uint64_t *counter, uint64_t n)
 	e->by = n;
 }
 
-int pai_patch_groups(const pai_patch *p)
-{
-	return p->groups.n;
-}
-
-const char *pai_patch_group_name(const pai_patch *p, int group)
-{
-	return p->groups.at[group]->what;
-}
-
 bool pai_can_replace(const pai_value *old, const pai_value *now)
 {
 	return !old->is_output ||

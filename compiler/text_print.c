@@ -541,17 +541,12 @@ static void put_model(text_out *o, const pai_model *m)
 		put_function(o, m->functions.at[i]);
 }
 
-static void print(text_out *o, const pai_model *m, const pai_graph *g)
+static void print(text_out *o, const pai_model *m)
 {
 	o->ctx = m->ctx;
 	o->scratch = pai_arena_new(m->ctx);
 	text_locale locale = text_locale_begin();
-	if (g) {
-		put_graph(o, g);
-		text_puts(o, "\n");
-	} else {
-		put_model(o, m);
-	}
+	put_model(o, m);
 	text_flush(o);
 	text_locale_end(locale);
 	pai_arena_free(o->scratch);
@@ -561,19 +556,12 @@ void pai_text_print(const pai_model *m, int64_t elide, void *payload,
 		    void (*put_bytes)(void *payload, const char *s, size_t n))
 {
 	text_out o = {.elide = elide, .payload = payload, .put = put_bytes};
-	print(&o, m, NULL);
-}
-
-void pai_text_print_graph(const pai_graph *g, int64_t elide, void *payload,
-			  void (*put_bytes)(void *payload, const char *s, size_t n))
-{
-	text_out o = {.elide = elide, .payload = payload, .put = put_bytes};
-	print(&o, g->model, g);
+	print(&o, m);
 }
 
 void text_print_stored(const pai_model *m, const text_entries *stored, void *payload,
 		       void (*put_bytes)(void *payload, const char *s, size_t n))
 {
 	text_out o = {.stored = stored, .payload = payload, .put = put_bytes};
-	print(&o, m, NULL);
+	print(&o, m);
 }

@@ -61,7 +61,8 @@ pai_status pai_window_read(pai_ctx *ctx, const pai_node *n, int rank, const pai_
 	return PAI_OK;
 }
 
-pai_dim pai_window_extent(pai_ctx *ctx, const pai_window_attrs *w, int i)
+/* Elements a window spans along axis i: (k - 1) * dilation + 1. */
+static pai_dim extent_of(pai_ctx *ctx, const pai_window_attrs *w, int i)
 {
 	pai_dim steps = pai_dim_sub(ctx, w->kernel[i], 1);
 	return pai_dim_add(ctx, pai_dim_mul(ctx, steps, w->dilation[i]), 1);
@@ -85,7 +86,7 @@ static pai_dim grid_rounded_up(pai_ctx *ctx, const pai_window_attrs *w, int i, p
 		return last + (image < 0 || last * stride < image + w->begin[i]);
 	}
 	/* The last window certainly starts inside. */
-	if (pai_dim_const(ctx, pai_window_extent(ctx, w, i), &span) && stride <= span - w->end[i])
+	if (pai_dim_const(ctx, extent_of(ctx, w, i), &span) && stride <= span - w->end[i])
 		return pai_dim_add(ctx,
 				   pai_dim_div(ctx, pai_dim_add(ctx, room, stride - 1), stride), 1);
 	return PAI_DIM_UNKNOWN;
@@ -101,7 +102,7 @@ pai_status pai_window_grid(pai_ctx *ctx, const pai_node *n, const pai_window_att
 	}
 	int64_t size;
 	pai_dim padded = pai_dim_add(ctx, image, pai_dim_int(ctx, w->begin[i] + w->end[i])),
-		extent = pai_window_extent(ctx, w, i), room = pai_dim_sub(ctx, padded, extent);
+		extent = extent_of(ctx, w, i), room = pai_dim_sub(ctx, padded, extent);
 	if (pai_dim_const(ctx, room, &size) && size < 0)
 		return pai_fail(
 			ctx, PAI_E_shape_sizes, pai_at_input(n, 0),
@@ -117,7 +118,6 @@ pai_dim pai_window_image(pai_ctx *ctx, const pai_window_attrs *w, int i, pai_dim
 	if (is_same(w))
 		return pai_dim_mul(ctx, grid, w->stride[i]);
 	pai_dim spread = pai_dim_mul(ctx, pai_dim_sub(ctx, grid, 1), w->stride[i]);
-	pai_dim size =
-		pai_dim_add(ctx, pai_dim_add(ctx, spread, more), pai_window_extent(ctx, w, i));
+	pai_dim size = pai_dim_add(ctx, pai_dim_add(ctx, spread, more), extent_of(ctx, w, i));
 	return pai_dim_sub(ctx, size, pai_dim_int(ctx, w->begin[i] + w->end[i]));
 }

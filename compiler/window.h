@@ -27,8 +27,6 @@ PAI_MUST_USE pai_status pai_window_list(pai_ctx *ctx, const pai_node *n, const c
  * kernel_shape must have where it is given, and that serve where it is not. */
 PAI_MUST_USE pai_status pai_window_read(pai_ctx *ctx, const pai_node *n, int rank,
 					const pai_dim *weights, pai_window_attrs *out);
-/* Elements a window spans along axis i: (k - 1) * dilation + 1. */
-pai_dim pai_window_extent(pai_ctx *ctx, const pai_window_attrs *w, int i);
 /* Windows along axis i over `image` elements:
  *   floor((image + begin + end - extent) / stride) + 1, ceil with ceil_mode, where a last window
  *   that would start beyond the image and the padding before it is left out;

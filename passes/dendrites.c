@@ -61,11 +61,6 @@ static const pai_dendrite_activation activations[] = {
 #undef ACTIVATION
 	{NULL, NULL, 0, NULL}};
 
-const pai_dendrite_activation *pai_dendrite_activation_get(int i)
-{
-	return pai_table_get(PAI_TABLE(activations), i);
-}
-
 const pai_dendrite_activation *pai_dendrite_activation_find(const char *name)
 {
 	return pai_table_find(PAI_TABLE(activations), name);
@@ -113,7 +108,8 @@ const pai_tensor *pai_parameter_of(const pai_value *v)
 	return !v ? NULL : v->init ? v->init : pai_value_constant(v);
 }
 
-pai_node *pai_only_reader(const pai_uses *uses, const pai_value *v)
+/* The only reader of v in its own graph, where it has exactly one and is no output. */
+static pai_node *only_reader(const pai_uses *uses, const pai_value *v)
 {
 	if (v->is_output || pai_uses_count(uses, v) != 1)
 		return NULL;
@@ -129,7 +125,7 @@ static bool is_float(pai_dtype d)
 /* The Add of a bias [.., 1, channels] behind a MatMul. */
 static bool take_bias_add(const pai_uses *uses, pai_layer *l)
 {
-	pai_node *add = pai_only_reader(uses, l->y);
+	pai_node *add = only_reader(uses, l->y);
 	if (!add || !pai_node_is(add, "Add"))
 		return false;
 	const pai_tensor *b = pai_parameter_of(add->in[add->in[0] == l->y]);
@@ -144,7 +140,7 @@ static bool take_bias_add(const pai_uses *uses, pai_layer *l)
 
 static void take_batchnorm(const pai_uses *uses, pai_layer *l)
 {
-	pai_node *bn = pai_only_reader(uses, l->y);
+	pai_node *bn = only_reader(uses, l->y);
 	if (!bn || !pai_node_is(bn, "BatchNormalization") || bn->n_in != 5 || bn->in[0] != l->y)
 		return;
 	for (int i = 1; i < 5; i++) {

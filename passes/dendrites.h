@@ -21,8 +21,6 @@ typedef struct pai_layer {
 bool pai_layer_of(const pai_uses *uses, pai_node *n, pai_layer *out);
 /* The initialiser or constant behind a value, through transforms on it; NULL: none. */
 const pai_tensor *pai_parameter_of(const pai_value *v);
-/* The only reader of v in its own graph, where it has exactly one and is no output. */
-pai_node *pai_only_reader(const pai_uses *uses, const pai_value *v);
 
 /* Nodes of dendrites are found again by these entries of metadata_props. */
 #define PAI_DENDRITE_LAYER "pai.dendrite.layer"   /* name of the layer they serve */

@@ -134,7 +134,6 @@ typedef struct pai_dendrite_activation { /* ACTIVATION(name, opset, meaning) */
 	/* Emits f(x) in standard operators. */
 	pai_value *(*emit)(pai_patch *p, const char *hint, pai_value *x);
 } pai_dendrite_activation;
-PAI_API const pai_dendrite_activation *pai_dendrite_activation_get(int i); /* NULL at the end */
 
 /* ---- transform.c: transforms by name ---- */
 

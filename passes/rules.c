@@ -62,7 +62,8 @@ static bool is_layer(const pai_node *n)
 		     pai_node_is(n, "ConvTranspose"));
 }
 
-const char *pai_rule_family(const pai_node *n, int slot)
+/* "weights", "biases", "norm", "taus", ... or NULL: the part an input plays for its reader. */
+static const char *family_of(const pai_node *n, int slot)
 {
 	const char *given = pai_prop_get(&n->props, "pai.family");
 	if (given)
@@ -86,7 +87,7 @@ bool pai_rule_matches(const pai_rule *r, const pai_node *n, int slot, const pai_
 		      const pai_tensor *t)
 {
 	if (r->family) {
-		const char *family = pai_rule_family(n, slot);
+		const char *family = family_of(n, slot);
 		if (!family || strcmp(family, r->family) != 0)
 			return false;
 	}

@@ -31,8 +31,6 @@ typedef struct pai_rule {
 /* text: rules inline, family:transform{key=value,...},..., or the path of a .json file. */
 PAI_MUST_USE pai_status pai_rules_read(pai_ctx *ctx, pai_arena *a, const char *text, pai_rule **out,
 				       int *n);
-/* "weights", "biases", "norm", "taus", ... or NULL: the part an input plays for its reader. */
-const char *pai_rule_family(const pai_node *reader, int slot);
 /* Does the rule select output `slot` of the node? */
 bool pai_rule_matches_output(const pai_rule *r, const pai_node *n, int slot, const pai_value *v);
 bool pai_rule_matches(const pai_rule *r, const pai_node *reader, int slot, const pai_value *v,

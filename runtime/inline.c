@@ -140,7 +140,10 @@ static void copy_subgraphs(const inliner *in, pai_node *n, pai_graph *around, co
 	}
 }
 
-pai_value **pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call, const pai_function *f)
+/* Proposes the body of f, attributes bound and subgraphs copied, in place of the call; gives what
+ * replaces each output (NULL: nothing), in scratch. */
+static pai_value **inline_call(pai_patch *p, pai_arena *scratch, pai_node *call,
+			       const pai_function *f)
 {
 	pai_graph *g = call->graph;
 	inliner in = {g->model, call, f};
@@ -200,7 +203,7 @@ pai_status pai_inline_graph(pai_patch *p, pai_arena *scratch, const pai_graph *g
 					"the bodies of functions make %llu nodes, allowed are "
 					"%llu (inlined_nodes)",
 					(unsigned long long)nodes, (unsigned long long)most);
-		how->done(how->payload, n, f, pai_inline_call(p, scratch, n, f));
+		how->done(how->payload, n, f, inline_call(p, scratch, n, f));
 	}
 	return PAI_OK;
 }

@@ -133,8 +133,6 @@ typedef struct pai_lowering { /* what a plan is made from */
 } pai_lowering;
 PAI_MUST_USE pai_status pai_plan_lower(pai_plan *p, const pai_lowering *l);
 pai_slot *pai_plan_slot(pai_plan *p, const pai_value *v, pai_place place);
-/* Values that g and graphs below it read from outside; the count. */
-int pai_graph_captures(pai_arena *a, const pai_graph *g, const pai_value ***out);
 
 /* plan_memory.c */
 /* Counts bytes against the budget of runs until the plan is freed. */

@@ -189,7 +189,8 @@ static void gather(pai_arena *a, const pai_graph *top, const pai_graph *g, pai_m
 	}
 }
 
-int pai_graph_captures(pai_arena *a, const pai_graph *g, const pai_value ***out)
+/* Values that g and graphs below it read from outside; the count. */
+static int captures_of(pai_arena *a, const pai_graph *g, const pai_value ***out)
 {
 	int n = 0, cap = 0;
 	*out = NULL;
@@ -204,7 +205,7 @@ static void add_captures(lowering *l, const scope *sc, pai_unit *u)
 		if (a->type != PAI_ATTR_GRAPH)
 			continue;
 		const pai_value **values;
-		int n = pai_graph_captures(l->p->arena, a->g, &values);
+		int n = captures_of(l->p->arena, a->g, &values);
 		pai_capture *all = PAI_NEWS(l->p->arena, pai_capture, u->n_captures + n);
 		pai_copy(all, u->captures, sizeof *all * (size_t)u->n_captures);
 		u->captures = all;

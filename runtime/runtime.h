@@ -276,7 +276,7 @@ PAI_API PAI_MUST_USE pai_status pai_autodiff(pai_model *m, int n_of, pai_value *
 typedef struct pai_inliner { /* which calls go */
 	/* The function a node calls; NULL: it is no call, or stays. */
 	const pai_function *(*called)(void *payload, const pai_node *n);
-	/* What replaces the outputs of a call, see pai_inline_call; its rewrite is still open. */
+	/* What replaces each output of a call (NULL: nothing); its rewrite is still open. */
 	void (*done)(void *payload, const pai_node *call, const pai_function *f,
 		     pai_value *const *results);
 	void *payload;
@@ -287,10 +287,6 @@ PAI_MUST_USE pai_status pai_inline_graph(pai_patch *p, pai_arena *scratch, const
 /* Replaces calls of model-local functions in the main graph by their bodies. An element of held[]
  * that is an output of a call becomes the value that replaces it. */
 PAI_MUST_USE pai_status pai_inline_calls(pai_model *m, int n_held, pai_value **held);
-/* Proposes the body of f, attributes bound and subgraphs copied, in place of the call; gives what
- * replaces each output (NULL: nothing), in scratch. */
-pai_value **pai_inline_call(pai_patch *p, pai_arena *scratch, pai_node *call,
-			    const pai_function *f);
 
 /* ---- readers.def, data.c: data sets ---- */
 

@@ -30,7 +30,8 @@ bool pai_lane_direct(pai_lane lane, pai_dtype dtype)
 	return own[lane] == dtype;
 }
 
-float pai_round_to_odd(double v)
+/* The double's neighbour in float whose further rounding to a shorter float is the correct one. */
+static float round_to_odd(double v)
 {
 	float f = (float)v;
 	if ((double)f == v || !isfinite(v))
@@ -117,7 +118,7 @@ static uint64_t saturate_unsigned(double v, int bits)
 #define LANE double
 #define NAME(x) x##_f64
 #define FROM_FLOAT(v) (double)(v)
-#define TO_FLOAT(v) pai_round_to_odd(v)
+#define TO_FLOAT(v) round_to_odd(v)
 #define TO_SIGNED(v, bits) saturate_signed(v, bits)
 #define TO_UNSIGNED(v, bits) saturate_unsigned(v, bits)
 #include "runtime/kernels/lane.inc"
@@ -125,7 +126,7 @@ static uint64_t saturate_unsigned(double v, int bits)
 #define LANE int64_t
 #define NAME(x) x##_i64
 #define FROM_FLOAT(v) saturate_signed((double)(v), 64)
-#define TO_FLOAT(v) pai_round_to_odd((double)(v))
+#define TO_FLOAT(v) round_to_odd((double)(v))
 #define TO_SIGNED(v, bits) KEEP(v, bits)
 #define TO_UNSIGNED(v, bits) KEEP(v, bits)
 #include "runtime/kernels/lane.inc"
@@ -133,7 +134,7 @@ static uint64_t saturate_unsigned(double v, int bits)
 #define LANE uint64_t
 #define NAME(x) x##_u64
 #define FROM_FLOAT(v) saturate_unsigned((double)(v), 64)
-#define TO_FLOAT(v) pai_round_to_odd((double)(v))
+#define TO_FLOAT(v) round_to_odd((double)(v))
 #define TO_SIGNED(v, bits) KEEP(v, bits)
 #define TO_UNSIGNED(v, bits) KEEP(v, bits)
 #include "runtime/kernels/lane.inc"

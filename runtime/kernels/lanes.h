@@ -45,7 +45,4 @@ const void *pai_lane_view(pai_call *c, pai_lane lane, const pai_tensor *t);
 void *pai_lane_begin(pai_call *c, pai_lane lane, const pai_tensor *out);
 void pai_lane_finish(pai_lane lane, const void *from, pai_tensor *out);
 
-/* The double's neighbour in float whose further rounding to a shorter float is the correct one. */
-float pai_round_to_odd(double v);
-
 #endif
