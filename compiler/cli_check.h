@@ -27,9 +27,12 @@ PAI_MUST_USE pai_status cli_check_options(cli *c, cli_check *check);
 /* Runs both models; fills differences and the report. */
 PAI_MUST_USE pai_status cli_check_run(cli *c, const pai_model *x, const pai_model *y,
 				      cli_check *check);
-/* Runs and gates a rewritten model against the one it came from; `file` for messages. */
+/* Runs and gates a rewritten model against the one it came from (NULL: not asked for); `file` for
+ * messages. pointless: why it cannot be compared, which is then said instead; or NULL. */
 PAI_MUST_USE pai_status cli_check_prove(cli *c, const pai_model *original, const pai_model *m,
-					cli_check *check, const char *file);
+					cli_check *check, const char *file, const char *pointless);
+/* The part of a closing line that tells how far apart they were; nothing where they did not run. */
+void cli_check_print(cli *c, const cli_check *check);
 /* The largest relative difference that was allowed of any output. */
 double cli_check_rtol(const cli_check *check);
 /* CHECK, with a message that names the worst output, when one is beyond the tolerance. */

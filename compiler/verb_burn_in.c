@@ -74,13 +74,9 @@ static pai_status drop_rates(pai_model *m)
 
 static pai_status prove(cli *c, job *j, const pai_model *original, const pai_model *m)
 {
-	if (!original || !j->report.rewrites)
-		return PAI_OK;
-	if (j->stochastic && j->report.passes[0].counts[3]) {
-		cli_print(c, "not compared: random transforms were folded\n");
-		return PAI_OK;
-	}
-	return cli_check_prove(c, original, m, &j->check, j->in);
+	bool random = j->stochastic && j->report.passes[0].counts[3];
+	return cli_check_prove(c, j->report.rewrites ? original : NULL, m, &j->check, j->in,
+			       random ? "random transforms were folded" : NULL);
 }
 
 static void summary(cli *c, const job *j, int remaining)
@@ -91,14 +87,8 @@ static void summary(cli *c, const job *j, int remaining)
 		cJSON_AddNumberToObject(o, "folded", (double)folded);
 		cJSON_AddNumberToObject(o, "remaining", remaining);
 	}
-	double worst = 0;
-	for (int i = 0; i < j->check.n; i++)
-		worst = j->check.differences[i].abs > worst ? j->check.differences[i].abs : worst;
 	cli_print(c, "%s: %" PRIu64 " transforms folded, %d left", j->in, folded, remaining);
-	if (j->check.n)
-		cli_print(c, ", outputs within %.3g on %d inputs", worst, j->check.sets);
-	if (cli_check_rtol(&j->check) > j->check.rtol)
-		cli_print(c, " (rtol %g where computed in 16 bits)", cli_check_rtol(&j->check));
+	cli_check_print(c, &j->check);
 	cli_print(c, "\nwrote %s\n", j->out);
 }
 

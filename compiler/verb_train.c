@@ -13,58 +13,53 @@ typedef struct job {
 	const pai_metric **metrics;
 } job;
 
-/* One name{...} of a table; the name must be found by the caller. */
-static pai_status one_item(cli *c, const char *option, const char *text, pai_item **out)
-{
-	int n;
-	PAI_TRY(pai_items_parse(c->ctx, c->arena, text, out, &n));
-	if (n != 1)
-		return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
-				"--%s: takes one name{key=value,...}, not %d", option, n);
-	return PAI_OK;
-}
-
 static pai_status unknown(cli *c, const char *option, const char *name, pai_table table)
 {
 	return pai_fail(c->ctx, PAI_E_unknown_name, pai_at_nothing(), "--%s: there is no \"%s\"%s",
 			option, name, pai_did_you_mean(c->ctx, pai_table_nearest(table, name)));
 }
 
+/* The one name{...} of an option, or what it is without, and its row of the table. */
+static pai_status one_row(cli *c, const char *option, const char *otherwise, pai_table table,
+			  const pai_item **item, const void **row)
+{
+	const char *text = cli_get(c, option);
+	pai_item *items;
+	int n;
+	PAI_TRY(pai_items_parse(c->ctx, c->arena, text ? text : otherwise, &items, &n));
+	if (n != 1)
+		return pai_fail(c->ctx, PAI_E_bad_value, pai_at_nothing(),
+				"--%s: takes one name{key=value,...}, not %d", option, n);
+	*item = items;
+	*row = pai_table_find(table, items->name);
+	return *row ? PAI_OK : unknown(c, option, items->name, table);
+}
+
 static pai_status take_loss(cli *c, pai_session_options *s)
 {
-	pai_item *item;
+	const void *row;
 	if (!cli_get(c, "loss"))
 		return PAI_OK; /* by the labels, when they are known */
-	PAI_TRY(one_item(c, "loss", cli_get(c, "loss"), &item));
-	s->loss = pai_loss_find(item->name);
-	s->loss_settings = item;
-	if (!s->loss)
-		return unknown(c, "loss", item->name, pai_loss_table);
-	return pai_item_check(c->ctx, item, s->loss->options);
+	PAI_TRY(one_row(c, "loss", "", pai_loss_table, &s->loss_settings, &row));
+	s->loss = row;
+	return pai_item_check(c->ctx, s->loss_settings, s->loss->options);
 }
 
 static pai_status take_optimizer(cli *c, pai_session_options *s)
 {
-	pai_item *item;
-	const char *text = cli_get(c, "optimizer");
-	PAI_TRY(one_item(c, "optimizer", text ? text : "adam", &item));
-	s->optimizer = pai_optimizer_find(item->name);
-	s->optimizer_settings = item;
-	if (!s->optimizer)
-		return unknown(c, "optimizer", item->name, pai_optimizer_table);
-	return pai_item_check(c->ctx, item, s->optimizer->options);
+	const void *row;
+	PAI_TRY(one_row(c, "optimizer", "adam", pai_optimizer_table, &s->optimizer_settings, &row));
+	s->optimizer = row;
+	return pai_item_check(c->ctx, s->optimizer_settings, s->optimizer->options);
 }
 
 static pai_status take_schedule(cli *c, pai_train_options *o)
 {
-	pai_item *item;
-	const char *text = cli_get(c, "schedule");
-	PAI_TRY(one_item(c, "schedule", text ? text : "constant", &item));
-	o->schedule = pai_schedule_find(item->name);
-	o->schedule_settings = item;
-	if (!o->schedule)
-		return unknown(c, "schedule", item->name, pai_schedule_table);
-	return pai_item_check(c->ctx, item, o->schedule->options);
+	const void *row;
+	PAI_TRY(one_row(c, "schedule", "constant", pai_schedule_table, &o->schedule_settings,
+			&row));
+	o->schedule = row;
+	return pai_item_check(c->ctx, o->schedule_settings, o->schedule->options);
 }
 
 static pai_status take_metrics(cli *c, job *j)

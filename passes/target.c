@@ -67,6 +67,18 @@ static pai_status check_graph(void *payload, pai_graph *g)
 	return PAI_OK;
 }
 
+/* A function has an opset of its own. */
+static pai_status check_imports(const pai_function *f, const pai_target *t)
+{
+	const pai_model *m = f->graph->model;
+	const int64_t opset = pai_graph_opset(f->graph, "");
+	if (opset <= t->opset)
+		return PAI_OK;
+	return pai_fail(m->ctx, PAI_E_target_refuses, pai_at_file(m->path),
+			"target %s takes opset %d at most, function \"%.60s\" has %" PRId64,
+			t->name, t->opset, f->name, opset);
+}
+
 static pai_status check_model(pai_model *m, const check *c)
 {
 	const pai_target *t = c->target;
@@ -80,8 +92,10 @@ static pai_status check_model(pai_model *m, const check *c)
 				"target %s takes opset %d at most, the model has %" PRId64, t->name,
 				t->opset, opset);
 	PAI_TRY(pai_graph_walk(m->graph, check_graph, (void *)c));
-	for (int i = 0; i < m->functions.n; i++)
+	for (int i = 0; i < m->functions.n; i++) {
+		PAI_TRY(check_imports(m->functions.at[i], t));
 		PAI_TRY(pai_graph_walk(m->functions.at[i]->graph, check_graph, (void *)c));
+	}
 	return PAI_OK;
 }
 

@@ -132,9 +132,8 @@ static pai_status softmax_cross_entropy_loss(pai_call *c)
 }
 const pai_kernel pai_kernel_softmax_cross_entropy_loss = {.run = softmax_cross_entropy_loss};
 
-/* SoftmaxCrossEntropyGrad(dloss, x, labels, weights):
- *     dx[j] = g w[t] (softmax(x)[j] - [j = t]),  g = dloss, or dloss / sum(w[t]) for the mean. */
-static pai_status softmax_cross_entropy_grad(pai_call *c)
+/* What both gradients have in common: they differ in what a place with target t adds to dx. */
+static pai_status loss_grad(pai_call *c, bool softmax)
 {
 	const pai_tensor *dloss = c->in[0], *x = c->in[1];
 	problem p;
@@ -147,19 +146,28 @@ static pai_status softmax_cross_entropy_grad(pai_call *c)
 	double *dx = pai_call_scratch(c, sizeof(double) * (size_t)(n + 1));
 	if (!dx)
 		return pai_call_nomem(c);
-	pai_lane_load(PAI_LANE_F64, dx, x->dtype, x->data, 0, n);
-	log_softmax(&p, dx, dx);
+	if (softmax) {
+		pai_lane_load(PAI_LANE_F64, dx, x->dtype, x->data, 0, n);
+		log_softmax(&p, dx, dx);
+	}
 	for (int64_t i = 0; i < places; i++) {
 		int64_t t = target(&p, i), at = i / p.inner * p.classes * p.inner + i % p.inner;
 		double g = pai_tensor_get(dloss, p.none ? i : 0) / (p.mean ? p.counted : 1);
 		double by = t < 0 ? 0 : g * weight_of(&p, t);
 		for (int64_t j = 0; j < p.classes; j++) {
-			double *d = &dx[at + j * p.inner];
-			*d = t < 0 ? 0 : by * (exp(*d) - (j == t));
+			double *d = &dx[at + j * p.inner], share = softmax ? exp(*d) : 0;
+			*d = t >= 0 && (softmax || j == t) ? by * (share - (j == t)) : 0;
 		}
 	}
 	pai_lane_store(PAI_LANE_F64, dx, x->dtype, c->out[0]->data, 0, n);
 	return PAI_OK;
+}
+
+/* SoftmaxCrossEntropyGrad(dloss, x, labels, weights):
+ *     dx[j] = g w[t] (softmax(x)[j] - [j = t]),  g = dloss, or dloss / sum(w[t]) for the mean. */
+static pai_status softmax_cross_entropy_grad(pai_call *c)
+{
+	return loss_grad(c, true);
 }
 const pai_kernel pai_kernel_softmax_cross_entropy_grad = {.run = softmax_cross_entropy_grad};
 
@@ -195,26 +203,7 @@ const pai_kernel pai_kernel_negative_log_likelihood_loss = {.run = negative_log_
 /* NegativeLogLikelihoodGrad(dloss, x, labels, weights): dx[t] = -g w[t], else 0. */
 static pai_status negative_log_likelihood_grad(pai_call *c)
 {
-	const pai_tensor *dloss = c->in[0], *x = c->in[1];
-	problem p;
-	PAI_TRY(problem_init(c, 1, &p));
-	int64_t n = pai_tensor_nelem(x), places = p.outer * p.inner;
-	if (pai_tensor_nelem(dloss) != (p.none ? places : 1))
-		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, 0),
-				"has another size than the loss");
-	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, x->dims));
-	double *dx = pai_call_scratch(c, sizeof(double) * (size_t)(n + 1));
-	if (!dx)
-		return pai_call_nomem(c);
-	memset(dx, 0, sizeof(double) * (size_t)n);
-	for (int64_t i = 0; i < places; i++) {
-		int64_t t = target(&p, i), at = i / p.inner * p.classes * p.inner + i % p.inner;
-		double g = pai_tensor_get(dloss, p.none ? i : 0) / (p.mean ? p.counted : 1);
-		if (t >= 0)
-			dx[at + t * p.inner] = -g * weight_of(&p, t);
-	}
-	pai_lane_store(PAI_LANE_F64, dx, x->dtype, c->out[0]->data, 0, n);
-	return PAI_OK;
+	return loss_grad(c, false);
 }
 const pai_kernel pai_kernel_negative_log_likelihood_grad = {.run = negative_log_likelihood_grad};
 

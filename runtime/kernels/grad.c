@@ -86,3 +86,13 @@ pai_status pai_grad_rank(pai_grad *g, const pai_node *n, const pai_value *v, int
 	*out = v->type.rank;
 	return PAI_OK;
 }
+
+pai_status pai_grad_first_only(const pai_node *n, pai_value *const *dy)
+{
+	for (int o = 1; o < n->n_out; o++)
+		if (dy[o])
+			return pai_fail(n->graph->model->ctx, PAI_E_no_gradient,
+					pai_at_output(n, o),
+					"no gradient flows through the statistics");
+	return PAI_OK;
+}

@@ -18,6 +18,8 @@ pai_value *pai_grad_zeros(pai_grad *g, const pai_node *n, pai_value *like);
 /* A node of pai.internal with one output. */
 pai_value *pai_grad_internal(pai_grad *g, const char *op_type, int n_in, pai_value *const *in,
 			     const pai_node *attrs_from);
+/* An error where something flows into an output after the first. */
+PAI_MUST_USE pai_status pai_grad_first_only(const pai_node *n, pai_value *const *dy);
 /* The rank of v, or an error where it is not known. */
 PAI_MUST_USE pai_status pai_grad_rank(pai_grad *g, const pai_node *n, const pai_value *v, int *out);
 

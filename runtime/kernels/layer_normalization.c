@@ -176,11 +176,7 @@ pai_status pai_grad_layer_normalization(pai_grad *g, const pai_node *n, pai_valu
 					pai_value **dx)
 {
 	pai_patch *p = pai_grad_patch(g);
-	for (int o = 1; o < n->n_out; o++)
-		if (dy[o])
-			return pai_fail(n->graph->model->ctx, PAI_E_no_gradient,
-					pai_at_output(n, o),
-					"no gradient flows through the statistics");
+	PAI_TRY(pai_grad_first_only(n, dy));
 	pai_value *in[3] = {dy[0], n->in[0], n->in[1]};
 	pai_node *made = pai_patch_node(p, PAI_DOMAIN_INTERNAL, "LayerNormGrad", "grad", 3, in, 3);
 	pai_patch_set_int(p, made, "axis", pai_node_int(n, "axis", -1));

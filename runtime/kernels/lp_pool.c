@@ -14,14 +14,10 @@ static double exponent(const pai_node *n)
 
 static pai_status lp_pool(pai_call *c)
 {
-	const pai_tensor *x = c->in[0];
 	pai_window w;
 	int64_t dims[PAI_MAX_RANK], out = 0;
 	double *from = NULL, p = exponent(c->node);
-	PAI_TRY(pai_pool_window(c, x->rank, x->dims, &w));
-	pai_pool_dims(x->dims, &w, dims);
-	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, dims));
-	PAI_TRY(pai_pool_values(c, 0, &from));
+	PAI_TRY(pai_pool_begin(c, &w, dims, &from));
 	for (int64_t plane = 0; plane < dims[0] * dims[1] && w.grid_size; plane++) {
 		int64_t grid[PAI_MAX_RANK] = {0}, base = plane * w.image_size;
 		for (int64_t i = 0; i < w.grid_size; i++, out++, pai_pool_next(&w, grid)) {

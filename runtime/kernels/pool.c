@@ -48,14 +48,11 @@ static pai_status max_pool(pai_call *c)
 	const pai_tensor *x = c->in[0];
 	pai_window w;
 	int64_t dims[PAI_MAX_RANK];
-	PAI_TRY(pai_pool_window(c, x->rank, x->dims, &w));
-	pai_pool_dims(x->dims, &w, dims);
-	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, dims));
+	double *from = NULL;
+	PAI_TRY(pai_pool_begin(c, &w, dims, &from));
 	pai_tensor *y = c->out[0], *indices = c->n_out > 1 ? c->out[1] : NULL;
 	if (indices)
 		PAI_TRY(pai_call_output(c, 1, PAI_INT64, x->rank, dims));
-	double *from = NULL;
-	PAI_TRY(pai_pool_values(c, 0, &from));
 	bool by_columns = pai_node_int(c->node, "storage_order", 0);
 	int64_t out = 0;
 	for (int64_t plane = 0; plane < dims[0] * dims[1] && w.grid_size; plane++) {
@@ -129,14 +126,10 @@ static double divisor(const pai_window *w, const pai_pool_area *p, const int64_t
 
 static pai_status average_pool(pai_call *c)
 {
-	const pai_tensor *x = c->in[0];
 	pai_window w;
 	int64_t dims[PAI_MAX_RANK];
-	PAI_TRY(pai_pool_window(c, x->rank, x->dims, &w));
-	pai_pool_dims(x->dims, &w, dims);
-	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, dims));
 	double *from = NULL;
-	PAI_TRY(pai_pool_values(c, 0, &from));
+	PAI_TRY(pai_pool_begin(c, &w, dims, &from));
 	bool padding = pai_node_int(c->node, "count_include_pad", 0);
 	int64_t out = 0;
 	for (int64_t plane = 0; plane < dims[0] * dims[1] && w.grid_size; plane++) {

@@ -28,6 +28,10 @@ void pai_pool_store(pai_tensor *t, int64_t i, double v);
 PAI_MUST_USE pai_status pai_pool_window(pai_call *c, int rank, const int64_t *dims, pai_window *w);
 /* [N, C, grid...] */
 void pai_pool_dims(const int64_t *dims, const pai_window *w, int64_t *out);
+/* What pools begin with: the windows over input 0, output 0 of the sizes out[], values of the
+ * input.
+ */
+PAI_MUST_USE pai_status pai_pool_begin(pai_call *c, pai_window *w, int64_t *out, double **values);
 /* Part of the window of a grid element that lies in the image; n is 0 where none does. */
 void pai_pool_part(const pai_window *w, const int64_t *grid, pai_pool_area *p);
 pai_walk pai_walk_start(const pai_pool_area *p);

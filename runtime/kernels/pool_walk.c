@@ -104,6 +104,15 @@ void pai_pool_dims(const int64_t *dims, const pai_window *w, int64_t *out)
 		out[2 + i] = w->grid[i];
 }
 
+pai_status pai_pool_begin(pai_call *c, pai_window *w, int64_t *out, double **values)
+{
+	const pai_tensor *x = c->in[0];
+	PAI_TRY(pai_pool_window(c, x->rank, x->dims, w));
+	pai_pool_dims(x->dims, w, out);
+	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, out));
+	return pai_pool_values(c, 0, values);
+}
+
 /* What both adjoints begin with: dX as doubles, all zero, of the dims given. */
 pai_status pai_pool_adjoint(pai_call *c, pai_dtype dtype, int rank, const int64_t *dims, int dy,
 			    pai_window *w, double **sum)

@@ -8,19 +8,16 @@
 
 static pai_status run(pai_call *c)
 {
-	const pai_tensor *x = c->in[0], *u = c->n_in > 1 ? c->in[1] : NULL;
+	const pai_tensor *x = c->in[0], *u;
 	float prob = pai_node_float(c->node, "prob", 0.5f);
 	pai_t_mode mode;
 	PAI_TRY(pai_t_mode_of(c->ctx, c->node, &mode));
 	if (!(prob >= 0 && prob <= 1))
 		return pai_fail(c->ctx, PAI_E_transform_attribute, pai_at_attr(c->node, "prob"),
 				"is %g, expected 0 to 1", (double)prob);
+	PAI_TRY(pai_t_uniform(c, &u));
 	PAI_TRY(pai_call_output(c, 0, PAI_FLOAT, x->rank, x->dims));
 	int64_t n = pai_tensor_nelem(x);
-	if (u && pai_tensor_nelem(u) != n)
-		return pai_fail(c->ctx, PAI_E_transform_input, pai_at_input(c->node, 1),
-				"has %lld elements, expected %lld", (long long)pai_tensor_nelem(u),
-				(long long)n);
 	const float *v = x->data, *given = u ? u->data : NULL;
 	float *y = c->out[0]->data;
 	pai_random random = {0};

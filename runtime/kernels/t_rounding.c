@@ -191,15 +191,11 @@ static pai_status run(pai_call *c)
 	settings s;
 	PAI_TRY(settings_of(c->ctx, c->node, &s));
 	if (*stochastic)
-		u = c->n_in > 1 ? c->in[1] : NULL;
+		PAI_TRY(pai_t_uniform(c, &u));
 	for (int i = 1; !*stochastic && i < c->n_in && i < 3; i++)
 		PAI_TRY(range_input(c->ctx, c->node, i, c->in[i], i == 1 ? &s.in : &s.out));
 	PAI_TRY(pai_call_output(c, 0, PAI_FLOAT, x->rank, x->dims));
 	int64_t n = pai_tensor_nelem(x);
-	if (u && pai_tensor_nelem(u) != n)
-		return pai_fail(c->ctx, PAI_E_transform_input, pai_at_input(c->node, 1),
-				"has %lld elements, expected %lld", (long long)pai_tensor_nelem(u),
-				(long long)n);
 	pai_t_stats stats;
 	const float *v = x->data, *uniform = u ? u->data : NULL;
 	grid g = grid_of(&s, n, v, &stats);

@@ -61,3 +61,15 @@ void pai_t_give(int64_t n, const float *v, float value, bool magnitude, double s
 			dx[i] = (float)(dx[i] + sign * share / (double)ties);
 	}
 }
+
+pai_status pai_t_uniform(pai_call *c, const pai_tensor **out)
+{
+	const pai_tensor *u = c->n_in > 1 ? c->in[1] : NULL;
+	int64_t n = pai_tensor_nelem(c->in[0]);
+	if (u && pai_tensor_nelem(u) != n)
+		return pai_fail(c->ctx, PAI_E_transform_input, pai_at_input(c->node, 1),
+				"has %lld elements, expected %lld", (long long)pai_tensor_nelem(u),
+				(long long)n);
+	*out = u;
+	return PAI_OK;
+}

@@ -27,6 +27,10 @@ typedef struct pai_t_mode { /* attributes that every transform has */
 
 PAI_MUST_USE pai_status pai_t_mode_of(pai_ctx *ctx, const pai_node *n, pai_t_mode *out);
 
+/* The numbers that stand in for those a random transform would draw: input 1, one for each element
+ * of input 0; NULL: there is none. */
+PAI_MUST_USE pai_status pai_t_uniform(pai_call *c, const pai_tensor **out);
+
 /* Adds share[e] to the gradient of each element equal to (magnitude: of magnitude) `value`, split
  * equally among them; with `magnitude` the sign of the element goes on top. */
 void pai_t_give(int64_t n, const float *v, float value, bool magnitude, double share, float *dx);
