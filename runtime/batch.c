@@ -178,8 +178,7 @@ static const char *tensor_text(pai_ctx *ctx, pai_arena *a, const pai_tensor *t)
 }
 
 static pai_status make_feed(pai_ctx *ctx, pai_arena *a, const pai_dataset *d, const pai_field *f,
-			    const pai_value *v, const char *role, int max_batch,
-			    struct pai_feed *out)
+			    const pai_value *v, bool is_label, int max_batch, struct pai_feed *out)
 {
 	const pai_tensor *t = &f->tensor;
 	int64_t dims[PAI_MAX_RANK + 1];
@@ -187,9 +186,10 @@ static pai_status make_feed(pai_ctx *ctx, pai_arena *a, const pai_dataset *d, co
 	pai_dtype want = v->type.dtype ? v->type.dtype : t->dtype;
 	if (!find_conversion(t->dtype, want, &out->convert) ||
 	    !sample_fits(t, &v->type, &rank, dims + 1))
-		return pai_fail(ctx, PAI_E_field_mismatch, pai_at_file(d->path),
+		return pai_fail(ctx, is_label ? PAI_E_label_mismatch : PAI_E_field_mismatch,
+				pai_at_file(d->path),
 				"field \"%s\" is %s, but the model's %s \"%s\" is %s", f->name,
-				tensor_text(ctx, a, t), role, v->name,
+				tensor_text(ctx, a, t), is_label ? "label" : "input", v->name,
 				pai_type_text(ctx, a, &v->type));
 	dims[0] = max_batch;
 	out->from = t;
@@ -294,10 +294,10 @@ pai_status pai_batcher_new(pai_ctx *ctx, pai_arena *a, const pai_objective *o, c
 			return pai_fail(ctx, PAI_E_no_field, pai_at_file(d->path),
 					"has no field for the model's input \"%s\", only %s",
 					inputs[i]->name, field_names(a, d));
-		PAI_TRY(make_feed(ctx, a, d, f, inputs[i], "input", max_batch, &out->feeds[i]));
+		PAI_TRY(make_feed(ctx, a, d, f, inputs[i], false, max_batch, &out->feeds[i]));
 		out->inputs[i] = out->feeds[i].to;
 	}
-	PAI_TRY(make_feed(ctx, a, d, label, o->label, "label", max_batch, &out->feeds[n]));
+	PAI_TRY(make_feed(ctx, a, d, label, o->label, true, max_batch, &out->feeds[n]));
 	out->labels = out->feeds[n].to;
 	return check_labels(ctx, d, label, o);
 }

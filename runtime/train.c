@@ -274,7 +274,7 @@ static pai_status fits(const trainer *t, const pai_dataset *d, int64_t fixed, bo
 	if (fixed <= 0 || (t->batch == fixed && (d->n % fixed == 0 || drop_last)))
 		return PAI_OK;
 	return pai_fail(
-		t->ctx, PAI_E_field_mismatch, pai_at_file(d->path),
+		t->ctx, PAI_E_samples, pai_at_file(d->path),
 		"%lld samples in batches of %d, but the model takes exactly %lld at a time; "
 		"make its first dimension symbolic, or use --batch-size=%lld%s",
 		(long long)d->n, t->batch, (long long)fixed, (long long)fixed,

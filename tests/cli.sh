@@ -369,6 +369,7 @@ train() { # code, text, options...
 }
 train 2 'E0' "$tiny" --data=x.idx2,y.idx1 --steps=6000000000
 sed 's/N, 2/8, 2/g' "$tiny" >fixed.onnxtxt
+sed -e 's/float\[N, 2\] x/float[N, 3] x/' -e 's/float\[4, 2\] w1 = {/&1, 2, 3, 4, /; s/\[4, 2\] w1/[4, 3] w1/' "$tiny" >fixed3.onnxtxt
 train 3 'x.idx2,y.idx1: 5 samples' fixed.onnxtxt --data=x.idx2,y.idx1 --val=x.idx2,y.idx1:5 --run-dir=fixed.run
 holds 'nothing was trained before' absent fixed.run
 train 0 'wrote' "$tiny" --data=x.idx2,y.idx1 --epochs=1 --optimizer='sgd{lr=0.1}' --log-steps=log.csv
@@ -396,6 +397,7 @@ train 2 'takes names' "$tiny" --data=x.npz --val=x.npz --metric=
 train 2 'no initialiser is named "w9", so nothing is trained' "$tiny" --data=x.npz --trainable=w9
 train 3 'none of its 4 initialisers' "$tiny" --data=x.npz --freeze='*'
 train 3 'targets of the output' "$tiny" --data=x.npz --loss=mse
+train 3 'E1306: x.npz: field "x" is float[8,2]' fixed3.onnxtxt --data=x.npz
 for signal in KILL TERM; do
 	"$bin" train "$tiny" --data=x.npz --epochs=1000000 --log-steps=killed.csv -o killed.onnx -q --run-dir=$signal.run \
 		--report=killed.json 2>killed.txt &
