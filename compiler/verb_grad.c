@@ -184,7 +184,60 @@ typedef struct probe { /* the forward model with one tensor that can be moved */
 	pai_plan *plan;
 	pai_tensor *moved;
 	const pai_tensor **in, **out;
+	bool *reached; /* [n_out] outputs that the tensor has a way to */
 } probe;
+
+typedef struct reach { /* values of the main graph that depend on one of them */
+	const pai_graph *g;
+	bool *touched; /* [values] */
+	bool found;
+} reach;
+
+static pai_status look_for_reads(void *payload, pai_graph *g)
+{
+	reach *r = payload;
+	for (int i = 0; i < g->nodes.n; i++)
+		for (int k = 0; k < g->nodes.at[i]->n_in; k++) {
+			const pai_value *v = g->nodes.at[i]->in[k];
+			r->found |= v && v->graph == r->g && r->touched[v->id];
+		}
+	for (int i = 0; i < g->outputs.n; i++)
+		r->found |= g->outputs.at[i]->graph == r->g && r->touched[g->outputs.at[i]->id];
+	return PAI_OK;
+}
+
+static bool reads_touched(reach *r, const pai_node *n)
+{
+	r->found = false;
+	for (int k = 0; k < n->n_in; k++)
+		r->found |= n->in[k] && r->touched[n->in[k]->id];
+	for (int k = 0; k < n->n_attrs; k++) {
+		const pai_attr *a = &n->attrs[k];
+		if (a->type == PAI_ATTR_GRAPH && a->g)
+			(void)pai_graph_walk(a->g, look_for_reads, r);
+	}
+	return r->found;
+}
+
+/* Which outputs the value has a way to: large ones that it has none to would hide the others. */
+static bool *outputs_reached(pai_arena *a, const pai_model *m, const pai_value *from)
+{
+	const pai_graph *g = m->graph;
+	reach r = {.g = g, .touched = PAI_NEWS(a, bool, g->values.n)};
+	bool *out = PAI_NEWS(a, bool, g->outputs.n + 1);
+	r.touched[from->id] = true;
+	for (int i = 0; i < g->nodes.n; i++) {
+		const pai_node *n = g->nodes.at[i];
+		if (!reads_touched(&r, n))
+			continue;
+		for (int k = 0; k < n->n_out; k++)
+			if (n->out[k])
+				r.touched[n->out[k]->id] = true;
+	}
+	for (int k = 0; k < g->outputs.n; k++)
+		out[k] = r.touched[g->outputs.at[k]->id];
+	return out;
+}
 
 /* sum(upstream * output) with element i at x; *size: root of the sum of squares, since roundings
  * are independent. */
@@ -197,7 +250,8 @@ static pai_status loss_at(probe *p, int64_t i, double x, double *loss, double *s
 	PAI_TRY(status);
 	*loss = *size = 0;
 	for (int k = 0; k < p->j->n_out; k++)
-		for (int64_t e = 0; p->j->upstream[k] && e < pai_tensor_nelem(p->out[k]); e++) {
+		for (int64_t e = 0;
+		     p->j->upstream[k] && p->reached[k] && e < pai_tensor_nelem(p->out[k]); e++) {
 			double v =
 				pai_tensor_get(p->out[k], e) * pai_tensor_get(p->j->upstream[k], e);
 			*loss += v;
@@ -286,6 +340,7 @@ static pai_status probe_new(job *j, const pai_model *m, int i, probe *p)
 	for (int k = 0; k < j->n_in; k++)
 		p->in[k] = k == slot ? p->moved : j->in[k];
 	pai_value *bound = pai_graph_value(m->graph, j->wrt[i]->name);
+	p->reached = outputs_reached(a, m, bound);
 	pai_plan_options o = {.backend = j->backend,
 			      .n_bound = slot < 0,
 			      .bound = &bound,

@@ -281,6 +281,16 @@ sed -e 's/(float\[3\] y)/(float[3] y, float[3] z)/' -e 's/w = {[^}]*}/&, float[3
 	-e 's/^   y = .*/&\n   z = Add (x, big)/' stairs.onnxtxt >hidden.onnxtxt
 expect 1 '3 hidden by rounding' "$bin" grad hidden.onnxtxt --check
 expect 1 'no element could be compared' "$bin" grad hidden.onnxtxt --check --wrt=w
+expect 1 'OPEN: ' "$bin" grad hidden.onnxtxt --check --wrt=w
+cat >apart.onnxtxt <<'EOF'
+<ir_version: 8, opset_import: ["" : 17]>
+g (float[3] x, float[3] z) => (float[3] y, float[3] far) <float[3] big = {1e9, 2e9, 3e9}> {
+   y = Tanh (x)
+   far = Add (z, big)
+}
+EOF
+expect 0 'ok     x: 3 of 3' "$bin" grad apart.onnxtxt --check --wrt=x # large outputs that have nothing to do with it
+expect 1 'OPEN   z' "$bin" grad apart.onnxtxt --check --wrt=z
 cat >nan.onnxtxt <<'EOF'
 <ir_version: 8, opset_import: ["" : 17]>
 g (float[3] x) => (float[3] y) <float[3] w = {-1, -2, -3}> { l = Log (w) y = Mul (x, l) }

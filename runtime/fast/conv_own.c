@@ -266,9 +266,16 @@ static pai_status run_depthwise(void *args, pai_run *run)
 		     depthwise_rows, s);
 	return PAI_OK;
 }
+/* A block is at least ROWS windows, and so has memory for so many of the largest; the reference
+ * kernel takes what is larger in smaller parts. */
+enum { ROWS = 48, LARGEST = 1 << 18 };
+
 bool pai_conv_own_can(const pai_dnn_conv *d)
 {
-	return (d->groups == 1 && d->n_space <= 2) || is_depthwise(d);
+	double k = (double)d->in_channels;
+	for (int i = 0; i < d->n_space; i++)
+		k *= (double)d->kernel[i];
+	return (d->groups == 1 && d->n_space <= 2 && k <= LARGEST) || is_depthwise(d);
 }
 
 /* The sizes of the work, and how much of it is done at a time. */
@@ -281,7 +288,7 @@ static void set_sizes(const pai_plan *p, conv_step *s)
 		s->k *= d->kernel[i];
 		s->places *= d->out[i];
 	}
-	s->block = COLUMNS / s->k < 48 ? 48 : COLUMNS / s->k;
+	s->block = COLUMNS / s->k < ROWS ? ROWS : COLUMNS / s->k;
 	s->block = s->block < s->places ? s->block : s->places;
 	s->blocks = (s->places + s->block - 1) / s->block;
 	s->threads =

@@ -140,7 +140,7 @@ static void columns(const run *r, void *matrix, void *image, bool add)
 
 pai_status pai_conv_prepare(pai_call *c, pai_conv *v)
 {
-	size_t row = pai_wide_size(v->dtype), gemm, matrix, run_size;
+	size_t row = pai_wide_size(v->dtype), gemm, matrix, run_size = 0;
 	int64_t width = v->w.grid[v->w.rank - 1], filters = v->filters / v->groups;
 	int64_t lines = width ? v->w.grid_size / width : 0;
 	bool fits = pai_size_mul(row, (size_t)column_rows(v), &row);

@@ -295,6 +295,10 @@ static pai_status gemm(pai_call *c)
 			"the sizes of the operands do not fit a product [%lld,%lld] and a sum",
 			(long long)m, (long long)n);
 	PAI_TRY(pai_call_output(c, 0, ta->dtype, 2, (int64_t[]){m, n}));
+	float alpha = pai_node_float(c->node, "alpha", 1),
+	      beta = pai_node_float(c->node, "beta", 1);
+	if (beta == 0) /* then C does not count, whatever it holds */
+		tc = NULL;
 
 	pai_dtype dtype = pai_wide(ta->dtype);
 	const void *a, *b, *addend = NULL;
@@ -311,8 +315,6 @@ static pai_status gemm(pai_call *c)
 	pai_gemm(dtype, m, n, k, (pai_matrix){a, trans_a ? 1 : k, trans_a ? m : 1},
 		 (pai_matrix){b, trans_b ? 1 : n, trans_b ? k : 1}, y, n, false, scratch);
 
-	float alpha = pai_node_float(c->node, "alpha", 1),
-	      beta = pai_node_float(c->node, "beta", 1);
 	if (dtype == PAI_FLOAT)
 		scale_float(y, m, n, alpha, beta, addend, row, column);
 	else if (dtype == PAI_DOUBLE)

@@ -16,8 +16,9 @@ typedef struct grid {
 	const pai_tensor *x, *s, *z; /* z may be NULL */
 	int64_t outer, axis, inner;
 	int64_t block, outer_step, axis_step, inner_step;
-	float *scale, *zero;
-	double *sum; /* of a gradient */
+	float *scale;
+	double *zero; /* of any integer type, exact */
+	double *sum;  /* of a gradient */
 } grid;
 
 static pai_status bad_scale(const pai_call *c)
@@ -102,14 +103,14 @@ static pai_status grid_init(pai_call *c, int k, grid *g)
 		lengthen_rows(g);
 	}
 	g->scale = pai_call_scratch(c, sizeof(float) * (size_t)(n + 1));
-	g->zero = pai_call_scratch(c, sizeof(float) * (size_t)(n + 1));
+	g->zero = pai_call_scratch(c, sizeof(double) * (size_t)(n + 1));
 	if (!g->scale || !g->zero)
 		return pai_call_nomem(c);
 	pai_lane_load(PAI_LANE_F32, g->scale, s->dtype, s->data, 0, n);
 	for (int64_t i = 0; i < n; i++)
 		g->zero[i] = 0;
 	if (z)
-		pai_lane_load(PAI_LANE_F32, g->zero, z->dtype, z->data, 0, n);
+		pai_lane_load(PAI_LANE_F64, g->zero, z->dtype, z->data, 0, n);
 	return PAI_OK;
 }
 
@@ -143,7 +144,8 @@ static void round_through(float *v, int64_t n, pai_dtype dtype)
 static void quantize_row(const pai_call *c, const grid *g, int64_t first, int64_t n, int64_t at)
 {
 	const pai_tensor *x = c->in[0];
-	const float *scale = g->scale + at, *zero = g->zero + at;
+	const float *scale = g->scale + at;
+	const double *zero = g->zero + at;
 	const int64_t step = g->inner_step;
 	pai_tensor *y = c->out[0];
 	const pai_dtype_info *to = pai_dtype_get(y->dtype);
@@ -155,7 +157,7 @@ static void quantize_row(const pai_call *c, const grid *g, int64_t first, int64_
 	round_through(v, n, precision ? precision : c->in[1]->dtype);
 	if (to->kind != PAI_KIND_FLOAT)
 		for (int64_t i = 0; i < n; i++)
-			v[i] = rintf(v[i]) + zero[i * step];
+			v[i] = rintf(v[i]) + (float)zero[i * step];
 	else if (to->bits == 8 && !pai_node_int(c->node, "saturate", 1)) {
 		for (int64_t i = 0; i < n; i++)
 			((uint8_t *)y->data)[first + i] = pai_float_to_small(y->dtype, v[i], false);
@@ -183,13 +185,14 @@ const pai_kernel pai_kernel_quantize_linear = {.run = quantize_linear};
 static void dequantize_row(const pai_call *c, const grid *g, int64_t first, int64_t n, int64_t at)
 {
 	const pai_tensor *q = c->in[0];
-	const float *scale = g->scale + at, *zero = g->zero + at;
+	const float *scale = g->scale + at;
+	const double *zero = g->zero + at;
 	const int64_t step = g->inner_step;
 	double v[PAI_CHUNK];
 	float y[PAI_CHUNK];
 	pai_lane_load(PAI_LANE_F64, v, q->dtype, q->data, first, n);
 	for (int64_t i = 0; i < n; i++)
-		y[i] = (float)(v[i] - (double)zero[i * step]) * scale[i * step];
+		y[i] = (float)(v[i] - zero[i * step]) * scale[i * step];
 	pai_lane_store(PAI_LANE_F32, y, c->out[0]->dtype, c->out[0]->data, first, n);
 }
 
@@ -221,7 +224,7 @@ static void range_row(const pai_call *c, const grid *g, int64_t first, int64_t n
 	pai_lane_load(PAI_LANE_F32, d, dy->dtype, dy->data, first, n);
 	for (int64_t i = 0; i < n; i++) {
 		int64_t k = at + i * g->inner_step;
-		float q = rintf(v[i] / g->scale[k]) + g->zero[k];
+		float q = rintf(v[i] / g->scale[k]) + (float)g->zero[k];
 		d[i] = q >= low && q <= high ? d[i] : 0;
 	}
 	pai_lane_store(PAI_LANE_F32, d, c->out[0]->dtype, c->out[0]->data, first, n);
@@ -274,7 +277,7 @@ static void scale_row(const pai_call *c, const grid *g, int64_t first, int64_t n
 	pai_lane_load(PAI_LANE_F64, d, dy->dtype, dy->data, first, n);
 	for (int64_t i = 0; i < n; i++) {
 		int64_t k = at + i * g->inner_step;
-		g->sum[k] += d[i] * (v[i] - (double)g->zero[k]);
+		g->sum[k] += d[i] * (v[i] - g->zero[k]);
 	}
 }
 

@@ -336,7 +336,7 @@ static bool slice(maker *g)
 	if (!v.dims[axis])
 		return false;
 	int64_t from = next(g, (uint32_t)v.dims[axis]);
-	EMIT(" a%d = Constant<value_ints=[%lld]>() b%d = Constant<value_ints=[1000]>()"
+	EMIT(" a%d = Constant<value_ints=[%lld]>() b%d = Constant<value_ints=[1000000]>()"
 	     " c%d = Constant<value_ints=[%d]>()\n v%d = Slice(v%d, a%d, b%d, c%d)\n",
 	     g->n, (long long)from, g->n, g->n, axis, g->n, x, g->n, g->n, g->n);
 	v.dims[axis] -= from;
