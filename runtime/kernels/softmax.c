@@ -1,5 +1,5 @@
-/* softmax.c -- Softmax and LogSoftmax. Before opset 13 the input is taken as a matrix: dimensions
- * from `axis` on are normalised together. Sums are double. */
+/* softmax.c -- Softmax, LogSoftmax and Hardmax. Before opset 13 the input is taken as a matrix:
+ * dimensions from `axis` on are normalised together. Sums are double. */
 #include "runtime/kernels/grad.h"
 #include "runtime/kernels/lanes.h"
 #include <tgmath.h>
@@ -177,3 +177,25 @@ pai_status pai_grad_log_softmax(pai_grad *g, const pai_node *n, pai_value *const
 	dx[0] = from_output(g, "LogSoftmaxGrad", n, dy[0]);
 	return PAI_OK;
 }
+
+/* 1 at the first maximum, 0 elsewhere */
+#define HARD(T)                                                                                  \
+	static void hard_##T(const void *const *in, void *out, rows r, double *at, void *unused) \
+	{                                                                                        \
+		const T *x = in[0];                                                              \
+		T *y = out;                                                                      \
+		(void)unused;                                                                    \
+		for (int64_t k = 0; k < r.inner; k++)                                            \
+			at[k] = 0;                                                               \
+		for (int64_t i = 1; i < r.n; i++)                                                \
+			for (int64_t k = 0; k < r.inner; k++)                                    \
+				if (x[i * r.inner + k] > x[(int64_t)at[k] * r.inner + k])        \
+					at[k] = (double)i;                                       \
+		for (int64_t i = 0; i < r.n; i++)                                                \
+			for (int64_t k = 0; k < r.inner; k++)                                    \
+				y[i * r.inner + k] = (T)((double)i == at[k]);                    \
+	}
+HARD(float)
+HARD(double)
+const pai_kernel pai_kernel_hardmax = {.run = run_blocks,
+				       .data = &(const family){hard_float, hard_double, 1}};

@@ -1,0 +1,442 @@
+/* einsum.c -- Einsum: every label of the equation is a loop, those of the result outside, those
+ * summed over inside; an operand is read at the sum of its strides over the labels. An operand of
+ * size 1 along a label is repeated. Floats are summed in double, integers in 64 bits.
+ *
+ * Gradient: with the roles of an operand and the result exchanged it is an Einsum again. Labels
+ * that only the operand has are repeated, and a label that stands twice in it (a diagonal) is made
+ * two by an identity matrix.
+ */
+#include "runtime/kernels/grad.h"
+#include "runtime/kernels/lanes.h"
+#include "runtime/kernels/move.h"
+#include <string.h>
+
+enum { LETTERS = 128, LABELS = LETTERS + PAI_MAX_RANK }; /* the dims behind "..." have labels too */
+
+typedef struct labels {
+	int64_t size[LABELS]; /* 0 where none: see met */
+	int count[LABELS];    /* times it stands on the left; 0: not met */
+	int out[2 * PAI_MAX_RANK], n_out;
+	int wide; /* dims behind "..."; their labels are LETTERS + number from the right */
+} labels;
+
+static bool is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* The label of each dimension of an operand; *text is moved behind its term. NULL, or what is
+ * wrong. */
+static const char *read_term(const char **text, int rank, int *to, int *wide)
+{
+	const char *t = *text;
+	int letters = 0, at = 0;
+	*wide = 0;
+	for (const char *c = t; *c && *c != ',' && *c != '-'; c++)
+		letters += is_letter(*c);
+	for (; *t && *t != ',' && *t != '-'; t++) {
+		if (strncmp(t, "...", 3) == 0 && *wide == 0 && rank >= letters) {
+			*wide = rank - letters;
+			for (int k = 0; k < *wide; k++)
+				to[at++] = LETTERS + *wide - 1 - k;
+			t += 2;
+		} else if (is_letter(*t) && at < rank) {
+			to[at++] = *t;
+		} else if (*t != ' ') {
+			return "does not fit the ranks of the operands";
+		}
+	}
+	*text = *t == ',' ? t + 1 : t;
+	return at == rank ? NULL : "does not fit the ranks of the operands";
+}
+
+static const char *add_operand(labels *l, const pai_tensor *x, const char **text)
+{
+	int of[PAI_MAX_RANK], wide;
+	const char *why = read_term(text, x->rank, of, &wide);
+	l->wide = wide > l->wide ? wide : l->wide;
+	for (int d = 0; !why && d < x->rank; d++) {
+		int64_t *size = &l->size[of[d]], n = x->dims[d];
+		if (l->count[of[d]]++ && *size != n && *size != 1 && n != 1)
+			why = "gives one label two sizes";
+		else if (l->count[of[d]] == 1 || *size == 1)
+			*size = n;
+	}
+	return why;
+}
+
+static const char *read_result(labels *l, const char *text)
+{
+	bool given = strncmp(text, "->", 2) == 0;
+	if (*text && !given)
+		return "has more terms than the node has inputs";
+	if (!given) {
+		for (int k = l->wide - 1; k >= 0; k--)
+			l->out[l->n_out++] = LETTERS + k;
+		for (int i = 0; i < LETTERS; i++)
+			if (l->count[i] == 1)
+				l->out[l->n_out++] = i;
+		return NULL;
+	}
+	for (text += 2; *text; text++) {
+		if (*text == ' ')
+			continue;
+		bool wide = strncmp(text, "...", 3) == 0;
+		for (int k = l->wide - 1; wide && k >= 0; k--)
+			l->out[l->n_out++] = LETTERS + k;
+		if (!wide && (!is_letter(*text) || !l->count[(int)*text]))
+			return "has a label on the right that the left has not";
+		if (!wide)
+			l->out[l->n_out++] = *text;
+		text += wide ? 2 : 0;
+		if (l->n_out > PAI_MAX_RANK)
+			return "has a result of too many dimensions";
+	}
+	return NULL;
+}
+
+static const char *equation_of(const pai_node *n)
+{
+	return pai_node_string(n, "equation", "");
+}
+
+/* Sizes and counts of all labels. NULL, or what is wrong. */
+static const char *read_labels(const char *text, int n, const pai_tensor *const *in, labels *l)
+{
+	memset(l, 0, sizeof *l);
+	for (int i = 0; i < n; i++) {
+		const char *why = add_operand(l, in[i], &text);
+		if (why)
+			return why;
+	}
+	return read_result(l, text);
+}
+
+/* ---- the loops ---- */
+
+typedef struct nest {   /* labels in the order of the loops, outermost first */
+	int n, n_outer; /* the first n_outer are those of the result */
+	int64_t size[LABELS];
+	int n_in;
+	int64_t *step; /* [n_in, n]: elements of an operand to the next index */
+	int64_t *at;   /* [n_in] */
+	const void **x;
+} nest;
+
+static void order_loops(const labels *l, nest *s, int *number)
+{
+	for (int i = 0; i < LABELS; i++)
+		number[i] = -1;
+	for (int i = 0; i < l->n_out; i++) {
+		number[l->out[i]] = s->n;
+		s->size[s->n++] = l->size[l->out[i]];
+	}
+	s->n_outer = s->n;
+	for (int i = 0; i < LABELS; i++)
+		if (l->count[i] && number[i] < 0) {
+			number[i] = s->n;
+			s->size[s->n++] = l->size[i];
+		}
+}
+
+static void set_steps(const pai_tensor *x, const char **text, const int *number, int64_t *step)
+{
+	int of[PAI_MAX_RANK], wide;
+	int64_t n = 1;
+	(void)read_term(text, x->rank, of, &wide);
+	for (int d = x->rank - 1; d >= 0; d--) {
+		step[number[of[d]]] += x->dims[d] == 1 ? 0 : n;
+		n *= x->dims[d];
+	}
+}
+
+/* Goes on in the loops [from, to); false: they are at their start again. */
+static bool next_index(const nest *s, int from, int to, int64_t *index)
+{
+	for (int d = to - 1; d >= from; d--) {
+		bool done = ++index[d] == s->size[d];
+		for (int k = 0; k < s->n_in; k++)
+			s->at[k] += s->step[k * s->n + d] * (done ? 1 - s->size[d] : 1);
+		if (!done)
+			return true;
+		index[d] = 0;
+	}
+	return false;
+}
+
+#define SUM(T)                                                                             \
+	static T sum_##T(const nest *s, int64_t *index)                                    \
+	{                                                                                  \
+		T sum = 0;                                                                 \
+		do {                                                                       \
+			T product = 1;                                                     \
+			for (int k = 0; k < s->n_in; k++)                                  \
+				product *= ((const T *)s->x[k])[s->at[k]];                 \
+			sum += product;                                                    \
+		} while (next_index(s, s->n_outer, s->n, index));                          \
+		return sum;                                                                \
+	}                                                                                  \
+                                                                                           \
+	static void all_##T(const nest *s, int64_t *index, bool nothing, T *to, int64_t n) \
+	{                                                                                  \
+		for (int64_t i = 0; i < n; i++) {                                          \
+			to[i] = nothing ? 0 : sum_##T(s, index);                           \
+			if (!nothing)                                                      \
+				next_index(s, 0, s->n_outer, index);                       \
+		}                                                                          \
+	}
+
+SUM(double)
+SUM(uint64_t)
+
+static pai_status make_nest(pai_call *c, const labels *l, nest *s)
+{
+	int number[LABELS];
+	void *step = NULL, *at = NULL, *x = NULL;
+	const char *text = equation_of(c->node);
+	*s = (nest){.n_in = c->n_in};
+	order_loops(l, s, number);
+	PAI_TRY(pai_call_room(c, (int64_t)c->n_in * (s->n + 1), sizeof(int64_t), &step));
+	PAI_TRY(pai_call_room(c, c->n_in, sizeof(int64_t), &at));
+	PAI_TRY(pai_call_room(c, c->n_in, sizeof(void *), &x));
+	memset(step, 0, sizeof(int64_t) * (size_t)(c->n_in * (s->n + 1)));
+	memset(at, 0, sizeof(int64_t) * (size_t)c->n_in);
+	s->step = step;
+	s->at = at;
+	s->x = x;
+	for (int i = 0; i < c->n_in; i++)
+		set_steps(c->in[i], &text, number, s->step + i * s->n);
+	return PAI_OK;
+}
+
+static pai_status einsum(pai_call *c)
+{
+	labels l;
+	nest s;
+	pai_lane lane = pai_lane_of(c->in[0]->dtype);
+	for (int i = 0; i < c->n_in; i++)
+		if (!c->in[i] || c->in[i]->dtype != c->in[0]->dtype || lane == PAI_LANE_NONE)
+			return pai_fail(c->ctx, PAI_E_bad_input, pai_at_input(c->node, i),
+					"is missing, has no numbers or another type than input 0");
+	const char *why = read_labels(equation_of(c->node), c->n_in, c->in, &l);
+	if (why)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, "equation"), "%s",
+				why);
+	int64_t dims[PAI_MAX_RANK], index[LABELS] = {0};
+	for (int i = 0; i < l.n_out; i++)
+		dims[i] = l.size[l.out[i]];
+	PAI_TRY(pai_call_output(c, 0, c->in[0]->dtype, l.n_out, dims));
+	PAI_TRY(make_nest(c, &l, &s));
+	lane = lane == PAI_LANE_F32 ? PAI_LANE_F64 : lane;
+	for (int i = 0; i < c->n_in; i++)
+		if (!(s.x[i] = pai_lane_view(c, lane, c->in[i])))
+			return pai_call_nomem(c);
+	void *to = pai_lane_begin(c, lane, c->out[0]);
+	if (!to)
+		return pai_call_nomem(c);
+	bool nothing = false;
+	for (int d = s.n_outer; d < s.n; d++)
+		nothing |= s.size[d] == 0;
+	if (lane == PAI_LANE_F64)
+		all_double(&s, index, nothing, to, pai_tensor_nelem(c->out[0]));
+	else
+		all_uint64_t(&s, index, nothing, to, pai_tensor_nelem(c->out[0]));
+	pai_lane_finish(lane, to, c->out[0]);
+	return PAI_OK;
+}
+
+/* The product of all sizes, a few for each; further operands than those seen add no work here. */
+static double einsum_work(const pai_node *n, const pai_tensor *const *in,
+			  const pai_tensor *const *out)
+{
+	labels l;
+	int count = n->n_in < PAI_WORK_OPERANDS ? n->n_in : PAI_WORK_OPERANDS;
+	const char *text = equation_of(n);
+	double all = 4 * (double)n->n_in;
+	(void)out;
+	memset(&l, 0, sizeof l);
+	for (int i = 0; i < count; i++)
+		if (!in[i] || in[i]->rank < 0 || add_operand(&l, in[i], &text))
+			return 0;
+	for (int i = 0; i < LABELS; i++)
+		all *= l.count[i] && l.size[i] > 1 ? (double)l.size[i] : 1;
+	return all;
+}
+
+const pai_kernel pai_kernel_einsum = {.run = einsum, .work = einsum_work};
+
+/* ---- gradient ---- */
+
+typedef struct terms {   /* of an equation without spaces, the result spelled out */
+	const char **of; /* [n] */
+	const char *result;
+	int n;
+} terms;
+
+static terms split_terms(pai_arena *a, const pai_node *n)
+{
+	const char *given = equation_of(n);
+	char *text = pai_arena_strdup(a, given), *to = text;
+	int count[LETTERS] = {0};
+	bool wide = strstr(given, "...") != NULL;
+	terms t = {.of = PAI_NEWS(a, const char *, n->n_in + 1)};
+	for (const char *c = given; *c; c++)
+		if (*c != ' ')
+			*to++ = *c;
+	*to = 0;
+	char *arrow = strstr(text, "->"), *rest = text;
+	if (arrow) {
+		*arrow = 0;
+		t.result = arrow + 2;
+	}
+	for (const char *c = text; *c; c++)
+		count[(unsigned char)*c % LETTERS]++;
+	while (t.n < n->n_in) {
+		char *comma = strchr(rest, ',');
+		t.of[t.n++] = rest;
+		if (!comma)
+			break;
+		*comma = 0;
+		rest = comma + 1;
+	}
+	if (!arrow) {
+		char *all = pai_arena_alloc(a, LETTERS + 4);
+		int at = 0;
+		for (int k = 0; wide && k < 3; k++)
+			all[at++] = '.';
+		for (int i = 'A'; i <= 'z'; i++)
+			if (is_letter((char)i) && count[i] == 1)
+				all[at++] = (char)i;
+		t.result = all;
+	}
+	return t;
+}
+
+/* A letter that the equation does not use; 0: there is none. */
+static char fresh_letter(const char *equation, const char *beside)
+{
+	for (char c = 'A'; c <= 'z'; c++)
+		if (is_letter(c) && !strchr(equation, c) && !strchr(beside, c))
+			return c;
+	return 0;
+}
+
+static pai_value *identity_matrix(pai_grad *g, const pai_node *n, pai_dtype dtype, int64_t size)
+{
+	pai_patch *p = pai_grad_patch(g);
+	pai_value *zeros = PAI_OP1(p, "ConstantOfShape", "zeros",
+				   pai_grad_ints(g, n, 2, (int64_t[]){size, size}));
+	pai_value *eye = PAI_OP1(p, "EyeLike", "eye", zeros);
+	pai_patch_set_int(p, eye->producer, "dtype", dtype);
+	return eye;
+}
+
+/* What the gradient of operand `at` is put together from. */
+typedef struct adjoint {
+	char *equation, *result; /* terms so far, and that of the new result */
+	pai_value **in;
+	int n;
+	int64_t missing[PAI_MAX_RANK]; /* axes of the operand that nothing else has */
+	int n_missing;
+} adjoint;
+
+/* Is it in the result or in another operand? */
+static bool elsewhere(const terms *t, int at, const char *what)
+{
+	const char *found = strstr(t->result, what);
+	for (int i = 0; !found && i < t->n; i++)
+		found = i == at ? NULL : strstr(t->of[i], what);
+	return found != NULL;
+}
+
+static pai_status cannot(const pai_node *n, const char *why)
+{
+	return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_attr(n, "equation"), "%s",
+			why);
+}
+
+/* Letter c of the operand, at axis: it comes from elsewhere, from an identity matrix, or is
+ * repeated. */
+static pai_status take_letter(pai_grad *g, const pai_node *n, const terms *t, int at, char c,
+			      int axis, adjoint *a)
+{
+	pai_arena *arena = n->graph->model->arena;
+	const pai_type *x = &n->in[at]->type;
+	char one[2] = {c, 0};
+	bool again = strchr(a->result, c) != NULL;
+	if (!again && !elsewhere(t, at, one)) {
+		a->missing[a->n_missing++] = axis;
+		return PAI_OK;
+	}
+	if (again) {
+		char other = fresh_letter(equation_of(n), a->equation);
+		if (!other || x->rank < 0 || x->dims[axis] < 0)
+			return cannot(n, "has a diagonal whose size is not known");
+		a->equation = pai_arena_printf(arena, "%s,%c%c", a->equation, c, other);
+		a->in[a->n++] = identity_matrix(g, n, x->dtype, x->dims[axis]);
+		one[0] = other;
+	}
+	a->result = pai_arena_printf(arena, "%s%s", a->result, one);
+	return PAI_OK;
+}
+
+static pai_status take_term(pai_grad *g, const pai_node *n, const terms *t, int at, adjoint *a)
+{
+	int letters = 0, axis = 0, rank;
+	PAI_TRY(pai_grad_rank(g, n, n->in[at], &rank));
+	for (const char *c = t->of[at]; *c; c++)
+		letters += is_letter(*c);
+	for (const char *c = t->of[at]; *c; c++) {
+		if (is_letter(*c)) {
+			PAI_TRY(take_letter(g, n, t, at, *c, axis++, a));
+			continue;
+		}
+		if (!elsewhere(t, at, "...") && rank > letters)
+			return cannot(n, "sums over what \"...\" stands for");
+		if (c != t->of[at] && n->out[0]->type.rank - rank > 0)
+			return cannot(n, "has \"...\" behind a letter");
+		if (rank > letters || elsewhere(t, at, "..."))
+			a->result = pai_arena_printf(n->graph->model->arena, "%s...", a->result);
+		axis += rank - letters;
+		c += 2;
+	}
+	return PAI_OK;
+}
+
+static pai_status adjoint_of(pai_grad *g, const pai_node *n, const terms *t, int at, pai_value *dy,
+			     pai_value **out)
+{
+	pai_arena *arena = n->graph->model->arena;
+	pai_patch *p = pai_grad_patch(g);
+	adjoint a = {.equation = pai_arena_strdup(arena, t->result),
+		     .result = pai_arena_strdup(arena, ""),
+		     .in = PAI_NEWS(arena, pai_value *, n->n_in + PAI_MAX_RANK + 1),
+		     .n = 1};
+	a.in[0] = dy;
+	for (int i = 0; i < t->n; i++)
+		if (i != at) {
+			a.equation = pai_arena_printf(arena, "%s,%s", a.equation, t->of[i]);
+			a.in[a.n++] = n->in[i];
+		}
+	PAI_TRY(take_term(g, n, t, at, &a));
+	pai_value *d = pai_patch_op(p, "Einsum", "grad", a.n, a.in);
+	pai_patch_set_string(p, d->producer, "equation",
+			     pai_arena_printf(arena, "%s->%s", a.equation, a.result));
+	if (a.n_missing) {
+		d = PAI_OP2(p, "Unsqueeze", "grad", d, pai_grad_ints(g, n, a.n_missing, a.missing));
+		d = PAI_OP2(p, "Expand", "grad", d, pai_grad_shape(g, n, n->in[at]));
+	}
+	*out = pai_grad_sum_to(g, n, d, NULL, n->in[at]);
+	return PAI_OK;
+}
+
+pai_status pai_grad_einsum(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
+{
+	terms t = split_terms(n->graph->model->arena, n);
+	if (t.n != n->n_in)
+		return cannot(n, "has another number of terms than the node has inputs");
+	for (int i = 0; i < n->n_in; i++)
+		if (pai_grad_wanted(g, n, i))
+			PAI_TRY(adjoint_of(g, n, &t, i, dy[0], &dx[i]));
+	return PAI_OK;
+}
