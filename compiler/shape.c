@@ -141,6 +141,26 @@ static pai_status contradiction(const inference *in, pai_where where, const pai_
 			pai_type_text(in->ctx, in->arena, stated));
 }
 
+/* Exporters state wrong sizes of a model's outputs, often those of the one input they saw. Nothing
+ * depends on them: what was computed counts, and the user is told once. */
+static bool is_misstated(const inference *in, const pai_value *v, const pai_type *found,
+			 const pai_type *stated)
+{
+	const pai_graph *g = v->graph;
+	if (!v->is_output || g->outer || g->function || found->kind != PAI_TYPE_TENSOR ||
+	    stated->kind != PAI_TYPE_TENSOR || found->dtype != stated->dtype)
+		return false;
+	for (int i = 0; i < pai_diag_count(in->ctx); i++) {
+		const pai_diag *d = pai_diag_get(in->ctx, i);
+		if (d->code == PAI_E_stated_output && d->tensor && strcmp(d->tensor, v->name) == 0)
+			return true;
+	}
+	pai_warn(in->ctx, PAI_E_stated_output, pai_at_value(v), "is %s, but is stated as %s",
+		 pai_type_text(in->ctx, in->arena, found),
+		 pai_type_text(in->ctx, in->arena, stated));
+	return true;
+}
+
 /* Type of an argument of the row from the inputs of the same type variable, or from the row alone.
  */
 static pai_type bound_type(const pai_shape_ctx *s, const char *name)
@@ -488,7 +508,8 @@ static pai_status infer_node(inference *in, const pai_node *n)
 		if (!v)
 			continue;
 		pai_type stated = stated_type(v);
-		if (!merge(in, &results[o].type, &stated))
+		if (!merge(in, &results[o].type, &stated) &&
+		    !is_misstated(in, v, &results[o].type, &stated))
 			return contradiction(in, pai_at_output(n, o), &results[o].type, &stated);
 		f->facts[v->id] = results[o];
 		f->facts[v->id].data = pai_value_constant(v);

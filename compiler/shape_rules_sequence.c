@@ -10,6 +10,20 @@ static pai_status wrong_rank(pai_shape_ctx *s, int i, const char *need)
 			pai_type_text(s->ctx, s->arena, s->in[i]), need);
 }
 
+static pai_status check_state(pai_shape_ctx *s, int i, const pai_dim *want)
+{
+	if (!pai_shape_known(s, i))
+		return PAI_OK;
+	const pai_type *t = s->in[i];
+	bool fits = t->rank == 3;
+	for (int k = 0; fits && k < 3; k++)
+		fits = t->dims[k] < 0 || want[k] < 0 || t->dims[k] == want[k];
+	return fits ? PAI_OK
+		    : pai_fail(s->ctx, PAI_E_shape_sizes, pai_at_input(s->node, i),
+			       "is %s, does not fit the batch and the weights",
+			       pai_type_text(s->ctx, s->arena, t));
+}
+
 /* RNN, GRU, LSTM: X [S, B, I], R [D, _, H] -> Y [S, D, B, H], last states [D, B, H]; with layout 1
  * X [B, S, I] -> Y [B, S, D, H], last states [B, D, H]. R of DynamicQuantizeLSTM is [D, H, _]. */
 pai_status pai_shape_recurrent(pai_shape_ctx *s)
@@ -34,6 +48,8 @@ pai_status pai_shape_recurrent(pai_shape_ctx *s)
 	const pai_dim steps = x ? x[batch_first] : unknown, batch = x ? x[!batch_first] : unknown;
 	const pai_dim all[] = {steps, n, batch, hidden}, all_first[] = {batch, steps, n, hidden};
 	const pai_dim last[] = {n, batch, hidden}, last_first[] = {batch, n, hidden};
+	for (int i = 5; i < 7; i++) /* initial states */
+		PAI_TRY(check_state(s, i, batch_first ? last_first : last));
 	pai_shape_set(s, 0, 4, batch_first ? all_first : all);
 	for (int o = 1; o < s->n_out; o++)
 		pai_shape_set(s, o, 3, batch_first ? last_first : last);

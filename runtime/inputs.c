@@ -6,12 +6,19 @@
 /* Sizes tried for free dimensions other than the batch: what fits is taken. */
 static const int64_t free_sizes[] = {16, 32, 64, 8, 4, 2, 1, 128, 224, 256, 512, 1024};
 
-static int64_t size_for(pai_dim d, int axis, int64_t free_size)
+typedef struct sizes { /* of free dimensions */
+	int64_t batch, other;
+	bool rest_is_batch; /* those of inputs behind the first, such as states, are the batch */
+} sizes;
+
+static int64_t size_for(pai_dim d, int input, int axis, const sizes *s)
 {
-	return d >= 0 ? d : axis == 0 ? 2 : free_size;
+	if (d >= 0)
+		return d;
+	return axis == 0 || (input > 0 && s->rest_is_batch) ? s->batch : s->other;
 }
 
-static pai_status fix_free_dims(pai_model *m, int64_t free_size)
+static pai_status fix_free_dims(pai_model *m, const sizes *s)
 {
 	pai_value *const *in;
 	int n = pai_model_inputs(m, &in);
@@ -22,7 +29,7 @@ static pai_status fix_free_dims(pai_model *m, int64_t free_size)
 			char axis[16];
 			snprintf(axis, sizeof axis, ":%d", k);
 			const char *name = pai_arena_printf(m->arena, "%s%s", in[i]->name, axis);
-			int64_t size = size_for(in[i]->type.dims[k], k, free_size);
+			int64_t size = size_for(in[i]->type.dims[k], i, k, s);
 			if (in[i]->type.dims[k] != PAI_DIM_UNKNOWN)
 				name = pai_dim_text(m->ctx, in[i]->type.dims[k]);
 			PAI_TRY(pai_model_fix_dim(m, name, size));
@@ -31,13 +38,13 @@ static pai_status fix_free_dims(pai_model *m, int64_t free_size)
 	return pai_infer(m);
 }
 
-/* A free batch gets its size without trial. */
+/* The free batch of a single input gets its size without trial. */
 static bool has_free_dims(const pai_model *m)
 {
 	pai_value *const *in;
 	int n = pai_model_inputs(m, &in);
 	for (int i = 0; i < n; i++)
-		for (int k = 1; k < in[i]->type.rank; k++)
+		for (int k = n == 1; k < in[i]->type.rank; k++)
 			if (in[i]->type.dims[k] < 0)
 				return true;
 	return false;
@@ -95,7 +102,7 @@ static pai_status afford(pai_ctx *ctx, pai_arena *a, const pai_value *v, const i
 	return pai_budget_work(ctx, pai_at_value(v), FILL_WORK * (double)pai_tensor_nelem(&t));
 }
 
-static pai_status input_dims(pai_ctx *ctx, const pai_value *v, int64_t *dims)
+static pai_status input_dims(pai_ctx *ctx, const pai_value *v, int input, int64_t *dims)
 {
 	if (v->type.kind != PAI_TYPE_TENSOR || v->type.rank < 0 || v->type.rank > PAI_MAX_RANK ||
 	    !v->type.dtype)
@@ -103,7 +110,7 @@ static pai_status input_dims(pai_ctx *ctx, const pai_value *v, int64_t *dims)
 				"is no tensor of known rank, so it cannot be filled with random "
 				"numbers; give inputs with --input");
 	for (int k = 0; k < v->type.rank; k++)
-		dims[k] = size_for(v->type.dims[k], k, 1);
+		dims[k] = size_for(v->type.dims[k], input, k, &(sizes){2, 1, false});
 	return PAI_OK;
 }
 
@@ -115,11 +122,11 @@ static pai_status fill_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, ui
 	int n = pai_model_inputs(m, &in);
 	*out = PAI_NEWS(a, const pai_tensor *, n);
 	for (int i = 0; i < n; i++) {
-		PAI_TRY(input_dims(ctx, in[i], dims));
+		PAI_TRY(input_dims(ctx, in[i], i, dims));
 		PAI_TRY(afford(ctx, a, in[i], dims));
 	}
 	for (int i = 0; i < n; i++) {
-		PAI_TRY(input_dims(ctx, in[i], dims));
+		PAI_TRY(input_dims(ctx, in[i], i, dims));
 		pai_tensor *t = pai_tensor_new(a, in[i]->type.dtype, in[i]->type.rank, dims);
 		if (!t)
 			return pai_fail(ctx, PAI_E_memory, pai_at_value(in[i]),
@@ -142,11 +149,11 @@ static pai_status try_run(pai_ctx *ctx, const pai_model *m, const pai_tensor *co
 	return status;
 }
 
-static pai_status try_size(pai_ctx *ctx, pai_arena *a, const pai_model *m, int64_t size,
-			   uint64_t seed, const pai_tensor ***out)
+static pai_status try_sizes(pai_ctx *ctx, pai_arena *a, const pai_model *m, const sizes *s,
+			    uint64_t seed, const pai_tensor ***out)
 {
 	pai_model *copy = pai_model_clone(m);
-	pai_status status = fix_free_dims(copy, size);
+	pai_status status = fix_free_dims(copy, s);
 	if (status == PAI_OK)
 		status = fill_inputs(ctx, a, copy, seed, out);
 	if (status == PAI_OK)
@@ -165,15 +172,19 @@ static pai_status random_inputs(pai_ctx *ctx, pai_arena *a, const pai_model *m, 
 	pai_status status = PAI_INVALID;
 	ctx->on_diag = NULL;         /* sizes that do not fit are tried on purpose */
 	const pai_diag *last = NULL; /* why the last size did not do */
-	for (size_t i = 0; status == PAI_INVALID && i < sizeof free_sizes / sizeof *free_sizes;
-	     i++) {
-		status = try_size(ctx, a, m, free_sizes[i], seed, out);
+	const size_t n = 4 * sizeof free_sizes / sizeof *free_sizes;
+	for (size_t i = 0; status == PAI_INVALID && i < n; i++) {
+		const sizes s = {i % 4 < 2 ? 2 : 1, free_sizes[i / 4], i % 2 != 0};
+		status = try_sizes(ctx, a, m, &s, seed, out);
 		last = pai_diag_count(ctx) > said ? pai_diag_get(ctx, pai_diag_count(ctx) - 1)
 						  : NULL;
 		if (last && last->code == PAI_E_no_kernel) /* no size will help */
 			break;
 	}
 	ctx->on_diag = listener;
+	for (int i = said; listener && status == PAI_OK && i < pai_diag_count(ctx); i++)
+		if (pai_diag_get(ctx, i)->severity == PAI_WARNING)
+			listener(ctx->payload, pai_diag_get(ctx, i));
 	if (status == PAI_OK)
 		return PAI_OK;
 	if (listener && last)

@@ -106,7 +106,7 @@ static taps taps_of(const sampling *s, double v, int64_t size)
 	if (s->mode == NEAREST)
 		x = rint(x);
 	if (x < low || x > high) {
-		if (s->padding == BORDER)
+		if (s->padding == BORDER && s->mode != CUBIC) /* whose taps are cut one by one */
 			x = x < 0 ? 0 : n - 1;
 		else if (s->padding == REFLECTION)
 			x = reflect(x, low, high);

@@ -16,7 +16,16 @@ typedef struct layer { /* x is [outer, n] */
 	double *scale, *bias, *row, *dy; /* [n]; bias NULL: none */
 } layer;
 
-PAI_LOOP1(copy_f64, double, f64, T, a)
+/* A loop of one operand does not ask whether that is a single element; this one does. */
+static void copy_f64(int64_t n, void *out, const void *const *in, const bool *one,
+		     const pai_params *params)
+{
+	const double *from = in[0];
+	double *to = out;
+	(void)params;
+	for (int64_t i = 0; i < n; i++)
+		to[i] = from[one[0] ? 0 : i];
+}
 
 /* A scale or bias of any shape that broadcasts to the normalised dimensions, as [n]. */
 static pai_status spread(pai_call *c, const layer *l, const pai_tensor *x, int k, double **out)

@@ -136,7 +136,7 @@ static pai_status read_inputs(pai_call *c, selection *s)
 
 static pai_status non_max_suppression(pai_call *c)
 {
-	selection s;
+	selection s = {.n_found = 0};
 	void *room = NULL, *found = NULL;
 	PAI_TRY(read_inputs(c, &s));
 	PAI_TRY(pai_call_room(c, s.boxes, sizeof(box), &room));

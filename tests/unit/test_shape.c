@@ -699,13 +699,31 @@ static void test_stated(void **state)
 		 "g (float[N] x, float[M] z) => (float[K] y) { y = Mul(x, z) }", "y float[K]"},
 		{"unknown operator, stated", 21,
 		 "g (float[N] x) => (float[N,2] y) { y = local.Mystery(x) }", "y float[N,2]"},
-		{"contradiction", 21, "g (float[4] x) => (float[3] y) { y = Relu(x) }",
-		 "E0704 output 0 \"y\": is float[4], but is stated as float[3]"},
+		{"contradiction", 21,
+		 "g (float[4] x) => (y) <float[3] t> { t = Relu(x)  y = Relu(t) }",
+		 "E0704 output 0 \"t\": is float[4], but is stated as float[3]"},
+		{"of an output, which is a warning", 21,
+		 "g (float[4] x) => (float[3,1] y) { y = Relu(x) }", "y float[4]"},
 		{"of type", 21, "g (float[4] x) => (int64[4] y) { y = Relu(x) }",
 		 "E0704 output 0 \"y\": is float[4], but is stated as int64[4]"},
 	};
 	(void)state;
 	check_rows(rows, sizeof rows / sizeof *rows);
+}
+
+/* A wrong shape of an output is told once, however often shapes are inferred. */
+static void test_stated_output(void **state)
+{
+	(void)state;
+	pai_ctx *ctx = pai_ctx_new(NULL);
+	pai_model *m = parse(ctx, "output", 21, "g (float[4] x) => (float[3] y) { y = Relu(x) }");
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(pai_infer(m), PAI_OK);
+	assert_int_equal(pai_diag_count(ctx), 1);
+	assert_int_equal(pai_diag_get(ctx, 0)->severity, PAI_WARNING);
+	assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_stated_output);
+	pai_model_free(m);
+	pai_ctx_free(ctx);
 }
 
 static void test_fix_dim(void **state)
@@ -754,13 +772,14 @@ static void test_one_node(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_dims),      cmocka_unit_test(test_elementwise),
-		cmocka_unit_test(test_linear),    cmocka_unit_test(test_move),
-		cmocka_unit_test(test_index),     cmocka_unit_test(test_sequence),
-		cmocka_unit_test(test_quant),     cmocka_unit_test(test_make),
-		cmocka_unit_test(test_contents),  cmocka_unit_test(test_control),
-		cmocka_unit_test(test_functions), cmocka_unit_test(test_stated),
-		cmocka_unit_test(test_fix_dim),   cmocka_unit_test(test_one_node),
+		cmocka_unit_test(test_dims),          cmocka_unit_test(test_elementwise),
+		cmocka_unit_test(test_linear),        cmocka_unit_test(test_move),
+		cmocka_unit_test(test_index),         cmocka_unit_test(test_sequence),
+		cmocka_unit_test(test_quant),         cmocka_unit_test(test_make),
+		cmocka_unit_test(test_contents),      cmocka_unit_test(test_control),
+		cmocka_unit_test(test_functions),     cmocka_unit_test(test_stated),
+		cmocka_unit_test(test_stated_output), cmocka_unit_test(test_fix_dim),
+		cmocka_unit_test(test_one_node),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
