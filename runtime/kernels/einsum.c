@@ -355,16 +355,17 @@ static pai_status cannot(const pai_node *n, const char *why)
 			why);
 }
 
-/* Letter c of the operand, at axis: it comes from elsewhere, from an identity matrix, or is
- * repeated. */
-static pai_status take_letter(pai_grad *g, const pai_node *n, const terms *t, int at, char c,
-			      int axis, adjoint *a)
+/* The letter at *text of the operand, at axis: it comes from elsewhere, from an identity matrix, or
+ * is repeated. */
+static pai_status take_letter(pai_grad *g, const pai_node *n, const terms *t, int at,
+			      const char *text, int axis, adjoint *a)
 {
+	const char c = *text;
 	pai_arena *arena = n->graph->model->arena;
 	const pai_type *x = &n->in[at]->type;
 	char one[2] = {c, 0};
 	bool again = strchr(a->result, c) != NULL;
-	if (!again && !elsewhere(t, at, one)) {
+	if (!again && !strchr(text + 1, c) && !elsewhere(t, at, one)) {
 		a->missing[a->n_missing++] = axis;
 		return PAI_OK;
 	}
@@ -388,7 +389,7 @@ static pai_status take_term(pai_grad *g, const pai_node *n, const terms *t, int 
 		letters += is_letter(*c);
 	for (const char *c = t->of[at]; *c; c++) {
 		if (is_letter(*c)) {
-			PAI_TRY(take_letter(g, n, t, at, *c, axis++, a));
+			PAI_TRY(take_letter(g, n, t, at, c, axis++, a));
 			continue;
 		}
 		if (!elsewhere(t, at, "...") && rank > letters)
@@ -401,6 +402,16 @@ static pai_status take_term(pai_grad *g, const pai_node *n, const terms *t, int 
 		c += 2;
 	}
 	return PAI_OK;
+}
+
+/* An operand of size 1 may have been repeated along a label. */
+static bool has_ones(const pai_node *n)
+{
+	bool found = false;
+	for (int i = 0; i < n->n_in; i++)
+		for (int d = 0; d < n->in[i]->type.rank; d++)
+			found |= n->in[i]->type.dims[d] == 1;
+	return found;
 }
 
 static pai_status adjoint_of(pai_grad *g, const pai_node *n, const terms *t, int at, pai_value *dy,
@@ -422,10 +433,10 @@ static pai_status adjoint_of(pai_grad *g, const pai_node *n, const terms *t, int
 	pai_value *d = pai_patch_op(p, "Einsum", "grad", a.n, a.in);
 	pai_patch_set_string(p, d->producer, "equation",
 			     pai_arena_printf(arena, "%s->%s", a.equation, a.result));
-	if (a.n_missing) {
+	if (a.n_missing)
 		d = PAI_OP2(p, "Unsqueeze", "grad", d, pai_grad_ints(g, n, a.n_missing, a.missing));
+	if (a.n_missing || has_ones(n))
 		d = PAI_OP2(p, "Expand", "grad", d, pai_grad_shape(g, n, n->in[at]));
-	}
 	*out = pai_grad_sum_to(g, n, d, NULL, n->in[at]);
 	return PAI_OK;
 }

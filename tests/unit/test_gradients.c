@@ -14,7 +14,7 @@ typedef struct model_text { /* a model under construction */
 	pai_random random;
 	uint64_t drawn;
 	char inputs[TEXT], inits[TEXT], attrs[TEXT], args[TEXT];
-	int n_inputs, n_inits;
+	int n_inputs, n_inits, seed;
 } model_text;
 
 static int draw(model_text *t, int low, int high)
@@ -336,26 +336,120 @@ static const char *pad(model_text *t)
 	return "Pad";
 }
 
+/* [batch, channels, ..] and as many scales and biases; epsilon away from 0, where a small group has
+ * a gradient that differences cannot follow */
+static void normalised(model_text *t, int channels)
+{
+	int x[4] = {draw(t, 1, 2), channels, draw(t, 2, 4), draw(t, 1, 3)};
+	operand(t, draw(t, 3, 4), x);
+	operand(t, 1, &channels);
+	operand(t, 1, &channels);
+	put(t->attrs, "%sepsilon = 0.125", *t->attrs ? ", " : "");
+}
+
+static const char *instance_normalization(model_text *t)
+{
+	normalised(t, draw(t, 1, 3));
+	return "InstanceNormalization";
+}
+
+static const char *group_normalization(model_text *t)
+{
+	int groups = draw(t, 1, 3);
+	attr_int(t, "num_groups", groups);
+	normalised(t, groups * draw(t, 1, 2));
+	return "GroupNormalization";
+}
+
+static const char *layer_normalization(model_text *t)
+{
+	int x[3] = {draw(t, 1, 3), draw(t, 2, 4), draw(t, 2, 3)}, one = 1;
+	operand(t, 3, x);
+	operand(t, 1, draw(t, 0, 1) ? &x[2] : &one);
+	attr_int(t, "axis", draw(t, 1, 2));
+	put(t->attrs, ", epsilon = 0.125");
+	return "LayerNormalization";
+}
+
+static const char *lp_normalization(model_text *t)
+{
+	int x[3];
+	random_dims(t, 3, x);
+	operand(t, 3, x);
+	attr_int(t, "axis", draw(t, -3, 2));
+	attr_int(t, "p", draw(t, 1, 2));
+	return "LpNormalization";
+}
+
+static const char *mean_variance_normalization(model_text *t)
+{
+	int x[4] = {draw(t, 2, 3), draw(t, 1, 3), draw(t, 2, 3), draw(t, 2, 3)};
+	operand(t, 4, x);
+	if (draw(t, 0, 1))
+		attr_ints(t, "axes", 2, (int[]){0, -1});
+	return "MeanVarianceNormalization";
+}
+
+/* Sizes of a, b, c, d are 2, 3, 4, 1. */
+static const char *einsum(model_text *t)
+{
+	static const struct {
+		const char *equation;
+		int n, rank[3], dims[3][4];
+	} rows[] = {
+		{"ab,bc->ac", 2, {2, 2}, {{2, 3}, {3, 4}}},
+		{"ab,bc", 2, {2, 2}, {{2, 3}, {3, 4}}},
+		{"aa->a", 1, {2}, {{2, 2}}},
+		{"aab,b->", 2, {3, 1}, {{2, 2, 3}, {3}}},
+		{"abc->b", 1, {3}, {{2, 3, 4}}},
+		{"...ab,...bc->...ac", 2, {3, 4}, {{4, 2, 3}, {3, 1, 3, 4}}},
+		{"a,b,c->cab", 3, {1, 1, 1}, {{2}, {3}, {4}}},
+		{"ab,ab->a", 2, {2, 2}, {{2, 3}, {2, 1}}},
+		{"ab, b -> ba", 2, {2, 1}, {{2, 3}, {3}}},
+		{"dab,abc->bd", 2, {3, 3}, {{1, 2, 3}, {2, 3, 4}}},
+	};
+	int k = t->seed % (int)(sizeof rows / sizeof *rows); /* each of them */
+	for (int i = 0; i < rows[k].n; i++)
+		operand(t, rows[k].rank[i], rows[k].dims[i]);
+	attr_string(t, "equation", rows[k].equation);
+	return "Einsum";
+}
+
 static const struct gradient_case {
 	const char *name;
 	const char *(*make)(model_text *t);
 } cases[] = {
-	{"MatMul", mat_mul},   {"Gemm", gemm},
-	{"Conv", conv},        {"ConvTranspose", conv_transpose},
-	{"MaxPool", max_pool}, {"AveragePool", average_pool},
-	{"Flatten", flatten},  {"GlobalAveragePool", global_average_pool},
-	{"Reshape", reshape},  {"Squeeze", squeeze},
-	{"Slice", slice},      {"Unsqueeze", unsqueeze},
-	{"Concat", concat},    {"Transpose", transpose},
-	{"Gather", gather},    {"Expand", expand},
+	{"MatMul", mat_mul},
+	{"Gemm", gemm},
+	{"Conv", conv},
+	{"ConvTranspose", conv_transpose},
+	{"MaxPool", max_pool},
+	{"AveragePool", average_pool},
+	{"Flatten", flatten},
+	{"GlobalAveragePool", global_average_pool},
+	{"Reshape", reshape},
+	{"Squeeze", squeeze},
+	{"Slice", slice},
+	{"Unsqueeze", unsqueeze},
+	{"Concat", concat},
+	{"Transpose", transpose},
+	{"Gather", gather},
+	{"Expand", expand},
 	{"Pad", pad},
+	{"InstanceNormalization", instance_normalization},
+	{"GroupNormalization", group_normalization},
+	{"LayerNormalization", layer_normalization},
+	{"LpNormalization", lp_normalization},
+	{"MeanVarianceNormalization", mean_variance_normalization},
+	{"Einsum", einsum},
 };
 
 /* ---- the check ---- */
 
 static pai_model *parse(pai_ctx *ctx, const struct gradient_case *c, uint64_t seed, char *text)
 {
-	model_text t = {.random = pai_random_new(seed, (uint64_t)(c - cases), 0)};
+	model_text t = {.random = pai_random_new(seed, (uint64_t)(c - cases), 0),
+			.seed = (int)seed};
 	const char *op = c->make(&t);
 	const char *open = *t.attrs ? "<" : "", *close = *t.attrs ? ">" : "";
 	text[0] = 0;

@@ -38,8 +38,11 @@ static pai_model *parse(pai_ctx *ctx, const char *name, int opset, const char *g
 {
 	pai_model *m = NULL;
 	pai_arena *a = pai_arena_new(ctx);
-	const char *text = pai_arena_printf(
-		a, "<ir_version: 10, opset_import: [\"\" : %d, \"local\" : 1]>\n%s", opset, graph);
+	const char *text =
+		pai_arena_printf(a,
+				 "<ir_version: 10, opset_import: [\"\" : %d, \"local\" : 1, "
+				 "\"com.microsoft\" : 1, \"ai.onnx.ml\" : 1]>\n%s",
+				 opset, graph);
 	pai_status status = pai_text_parse(ctx, name, pai_arena_strdup(a, text), strlen(text), &m);
 	if (status != PAI_OK)
 		print_error("%s: %s\n", name, pai_diag_get(ctx, 0)->text);
@@ -513,6 +516,33 @@ static void test_sequence(void **state)
 		 "g (float[B,S,3] x, float[1,15,3] w, float[1,15,5] r) => (y, h) "
 		 "{ y, h = GRU <hidden_size = 5, layout = 1> (x, w, r) }",
 		 "y float[B,S,1,5]; h float[B,1,5]"},
+		{"gru of another batch", 14,
+		 "g (float[S,2,3] x, float[1,15,3] w, float[1,15,5] r, float[1,1,5] h0) => (y) "
+		 "{ y = GRU <hidden_size = 5> (x, w, r, , , h0) }",
+		 "E0703 is float[1,1,5], does not fit the batch and the weights"},
+		{"quantised lstm", 17,
+		 "g (float[S,B,3] x, int8[1,3,20] w, int8[1,5,20] r, float[1] s, int8[1] z) => (y) "
+		 "{ y = com.microsoft.DynamicQuantizeLSTM <hidden_size = 5> "
+		 "(x, w, r, , , , , , s, z, s, z) }",
+		 "y float[S,1,B,5]"},
+		{"quantised gemm", 17,
+		 "g (uint8[N,3] a, float s, uint8 z, int8[5,3] b, int8 z8) => (y) "
+		 "{ y = com.microsoft.QGemm <transB = 1> (a, s, z, b, s, z8) }",
+		 "y float[N,5]"},
+		{"svm", 17,
+		 "g (float[N,3] x) => (y, p) { y, p = ai.onnx.ml.SVMClassifier "
+		 "<classlabels_strings = [\"a\", \"b\"]> (x) }",
+		 "y string[N]; p float[N,?]"},
+		{"features", 17,
+		 "g (float[N,3] x, int64[K] i) => (y) { y = ai.onnx.ml.ArrayFeatureExtractor (x, "
+		 "i) }",
+		 "y float[N,K]"},
+		{"affine grid", 20,
+		 "g (float[N,2,3] t) => (y) <int64[4] s = {7, 3, 4, 5}> { y = AffineGrid (t, s) }",
+		 "y float[7,4,5,2]"},
+		{"multinomial", 17,
+		 "g (float[N,3] x) => (y) { y = Multinomial <sample_size = 4, dtype = 7> (x) }",
+		 "y int64[N,4]"},
 		{"attention", 23,
 		 "g (float[B,S,64] q, float[B,T,32] k, float[B,T,32] v) => (y) "
 		 "{ y = Attention <q_num_heads = 8, kv_num_heads = 4> (q, k, v) }",
