@@ -96,6 +96,10 @@ static pai_status read_manifest(suite *s, const char *path)
 	pai_arena *a = s->c->arena;
 	pai_file f;
 	PAI_TRY(pai_file_open(s->c->ctx, a, path, &f));
+	if (f.size > s->c->ctx->limits.json_bytes)
+		return pai_fail(s->c->ctx, PAI_E_limit, pai_at_file(path),
+				"has %zu bytes, more than a manifest may have (json_bytes)",
+				f.size);
 	const char *at = (const char *)f.data, *end = at + f.size;
 	while (at < end) {
 		const char *stop = memchr(at, '\n', (size_t)(end - at));

@@ -202,6 +202,14 @@ expect 2 'grammar' sh -c "'$bin' '$tiny' --passes='a{b' 2>&1 | sed 's/.*hint.*/g
 
 expect 2 'names no pass' "$bin" "$tiny" --print-after=nonsense
 
+# a list that is none, and data that is larger than memory may be
+truncate -s 64G sparse.txt
+expect 4 'json_bytes' timeout 20 "$bin" verify empty --manifest=sparse.txt
+printf '\000\000\010\001\200\000\000\000' >sparse.idx1
+truncate -s $((8 + 2147483648)) sparse.idx1
+expect 3 'E13' python3 "$here/bounded.py" 2 200 "$bin" train "$tiny" --data=sparse.idx1 -o trained.onnx
+rm -f sparse.txt sparse.idx1
+
 # files
 expect 5 'E0201' "$bin" nothing.onnx
 expect 5 'E0204' "$bin" .
@@ -286,7 +294,7 @@ expect 1 'OPEN   v' "$bin" grad flat.onnxtxt --check # rounding of thousands hid
 sed 's/1000, 2000, 3000/0.1, 0.2, 0.3/' flat.onnxtxt >flat2.onnxtxt
 expect 0 'ok     v' "$bin" grad flat2.onnxtxt --check
 sed -e 's/(float\[3\] y)/(float[3] y, float[3] z)/' -e 's/w = {[^}]*}/&, float[3] big = {1000, 1000, 1000}/' \
-	-e 's/^   y = .*/&\n   z = Add (x, big)/' stairs.onnxtxt >hidden.onnxtxt
+	-e 's/^   y = .*/&\n   z = Add (y, big)/' stairs.onnxtxt >hidden.onnxtxt
 expect 1 '3 hidden by rounding' "$bin" grad hidden.onnxtxt --check
 expect 1 'no element could be compared' "$bin" grad hidden.onnxtxt --check --wrt=w
 expect 1 'OPEN: ' "$bin" grad hidden.onnxtxt --check --wrt=w

@@ -125,6 +125,17 @@ static pai_status read_tensor(source *s, pai_arena *a, size_t file_size, pai_ten
 		return pai_fail(s->ctx, PAI_E_limit, pai_at_file(s->path),
 				"npz_bytes: the file inflates to more than %llu bytes",
 				(unsigned long long)s->ctx->limits.npz_bytes);
+	if (!s->gzip && pai_dtype_get((int)dtype)->bits == 8) { /* stays where it is */
+		pai_tensor *mapped = PAI_NEW(a, pai_tensor);
+		*mapped = (pai_tensor){
+			.dtype = dtype, .rank = rank, .data = (void *)s->at, .nbytes = nbytes};
+		mapped->dims = pai_arena_dup(a, dims, sizeof *dims * (size_t)rank);
+		if (nbytes != s->left)
+			return bad(s, nbytes > s->left ? "is shorter than its sizes say"
+						       : "is longer than its sizes say");
+		*out = mapped;
+		return PAI_OK;
+	}
 	pai_tensor *t = pai_tensor_new(a, dtype, rank, dims);
 	if (!t)
 		return pai_fail(s->ctx, PAI_E_memory, pai_at_file(s->path), "%zu bytes", nbytes);
