@@ -41,7 +41,7 @@ static const char *read_term(const char **text, int rank, int *to, int *wide)
 				to[at++] = LETTERS + *wide - 1 - k;
 			t += 2;
 		} else if (is_letter(*t) && at < rank) {
-			to[at++] = *t;
+			to[at++] = (unsigned char)*t;
 		} else if (*t != ' ') {
 			return "does not fit the ranks of the operands";
 		}
@@ -87,7 +87,7 @@ static const char *read_result(labels *l, const char *text)
 		if (!wide && (!is_letter(*text) || !l->count[(int)*text]))
 			return "has a label on the right that the left has not";
 		if (!wide)
-			l->out[l->n_out++] = *text;
+			l->out[l->n_out++] = (unsigned char)*text;
 		text += wide ? 2 : 0;
 		if (l->n_out > PAI_MAX_RANK)
 			return "has a result of too many dimensions";
@@ -315,9 +315,9 @@ static terms split_terms(pai_arena *a, const pai_node *n)
 /* A letter that the equation does not use; 0: there is none. */
 static char fresh_letter(const char *equation, const char *beside)
 {
-	for (char c = 'A'; c <= 'z'; c++)
-		if (is_letter(c) && !strchr(equation, c) && !strchr(beside, c))
-			return c;
+	for (int c = 'A'; c <= 'z'; c++)
+		if (is_letter((char)c) && !strchr(equation, c) && !strchr(beside, c))
+			return (char)c;
 	return 0;
 }
 
