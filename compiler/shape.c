@@ -274,6 +274,8 @@ static const pai_tensor *known_tensor(pai_ctx *ctx, pai_value *v, const fact *f)
 			((int64_t *)t->data)[i] = c;
 		else
 			pai_tensor_set(t, i, (double)c);
+		if (pai_tensor_get_int(t, i) != c)
+			return NULL; /* the type wraps where sizes do not */
 	}
 	return t;
 }
