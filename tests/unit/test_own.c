@@ -208,11 +208,70 @@ static void test_long_sums(void **unused)
 	free(x);
 }
 
+/* The largest of a window inside the image, NaN if one is there. */
+static float window_max(const pai_pool *w, const float *image, int64_t p, int64_t q, int64_t c)
+{
+	float best = -INFINITY;
+	for (int64_t i = 0; i < w->kernel_h; i++)
+		for (int64_t j = 0; j < w->kernel_w; j++) {
+			int64_t r = p * w->stride_h - w->pad_h + i * w->dilation_h;
+			int64_t s = q * w->stride_w - w->pad_w + j * w->dilation_w;
+			if (r < 0 || r >= w->in_h || s < 0 || s >= w->in_w)
+				continue;
+			float x = image[(r * w->in_w + s) * w->channels + c];
+			best = isnan(x) || isnan(best) ? NAN : x > best ? x : best;
+		}
+	return best;
+}
+
+static void check_max_pool(const pai_own *own)
+{
+	pai_pool w = {.batch = 2,
+		      .channels = size_to(20),
+		      .out_h = size_to(5),
+		      .out_w = size_to(5),
+		      .kernel_h = size_to(3),
+		      .kernel_w = size_to(3),
+		      .stride_h = size_to(3),
+		      .stride_w = size_to(3),
+		      .dilation_h = size_to(2),
+		      .dilation_w = size_to(2)};
+	w.pad_h = size_to(w.kernel_h) - 1;
+	w.pad_w = size_to(w.kernel_w) - 1;
+	/* the last window may lie over the end as well */
+	w.in_h = (w.out_h - 1) * w.stride_h + size_to((w.kernel_h - 1) * w.dilation_h + 1);
+	w.in_w = (w.out_w - 1) * w.stride_w + size_to((w.kernel_w - 1) * w.dilation_w + 1);
+	int64_t image = w.in_h * w.in_w * w.channels, grid = w.out_h * w.out_w * w.channels;
+	float *x = numbers(2 * image, 1), *y = numbers(2 * grid, 1);
+	for (int64_t i = 0; i < image / 9; i++)
+		x[size_to(2 * image) - 1] = NAN;
+	own->max_pool(&w, 0, 1, x, y);
+	own->max_pool(&w, 1, 2, x, y);
+	for (int64_t i = 0; i < 2 * grid; i++) {
+		int64_t c = i % w.channels, at = i % grid / w.channels;
+		float want = window_max(&w, x + i / grid * image, at / w.out_w, at % w.out_w, c);
+		assert_true(isnan(want) ? isnan(y[i]) : y[i] == want);
+	}
+	free(x);
+	free(y);
+}
+
+static void test_max_pools(void **unused)
+{
+	(void)unused;
+	for (int t = 0; t < 2; t++)
+		for (int i = 0; i < 300; i++)
+			check_max_pool(table(t));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_products),       cmocka_unit_test(test_maps),
-		cmocka_unit_test(test_special_values), cmocka_unit_test(test_transpose_and_sums),
+		cmocka_unit_test(test_products),
+		cmocka_unit_test(test_max_pools),
+		cmocka_unit_test(test_maps),
+		cmocka_unit_test(test_special_values),
+		cmocka_unit_test(test_transpose_and_sums),
 		cmocka_unit_test(test_long_sums),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
