@@ -210,6 +210,16 @@ truncate -s $((8 + 2147483648)) sparse.idx1
 expect 3 'E13' python3 "$here/bounded.py" 2 200 "$bin" train "$tiny" --data=sparse.idx1 -o trained.onnx
 rm -f sparse.txt sparse.idx1
 
+# an expected failure of a code is of no other
+mkdir -p suite/kind/t
+"$bin" convert "$tiny" -o suite/kind/t/model.onnx
+echo 'kind/t E0201 has no data' >coded.txt
+expect 0 '1 skipped' "$bin" verify suite --manifest=coded.txt
+echo 'kind/t E1001 has no kernel' >coded.txt
+expect 1 'E0201' "$bin" verify suite --manifest=coded.txt
+echo 'kind/t has no data' >coded.txt
+expect 0 '1 skipped' "$bin" verify suite --manifest=coded.txt
+
 # files
 expect 5 'E0201' "$bin" nothing.onnx
 expect 5 'E0204' "$bin" .

@@ -81,6 +81,7 @@ static pai_status describe(pai_plan *p, const pai_unit *u, const pai_tensor *ima
 	*fits = set_geometry(u, image, weights, &w, d);
 	return PAI_OK;
 }
+
 double pai_conv_work(const pai_dnn_conv *d)
 {
 	double n = (double)d->batch * (double)d->in_channels * (double)d->out_channels /
@@ -110,6 +111,7 @@ pai_step_info pai_conv_info(const pai_conv_task *t, const char *impl)
 			       .impl = impl,
 			       .flops = 2 * pai_conv_work(&t->d)};
 }
+
 /* oneDNN's primitive where it is the better choice, or the only one; else NULL. */
 static pai_status choose(pai_plan *p, const pai_dnn_conv *d, pai_dnn_op **op)
 {

@@ -266,6 +266,7 @@ static pai_status run_depthwise(void *args, pai_run *run)
 		     depthwise_rows, s);
 	return PAI_OK;
 }
+
 /* A block is at least ROWS windows, and so has memory for so many of the largest; the reference
  * kernel takes what is larger in smaller parts. */
 enum { ROWS = 48, LARGEST = 1 << 18 };
