@@ -217,6 +217,8 @@ echo 'kind/t E0201 has no data' >coded.txt
 expect 0 '1 skipped' "$bin" verify suite --manifest=coded.txt
 echo 'kind/t E1001 has no kernel' >coded.txt
 expect 1 'E0201' "$bin" verify suite --manifest=coded.txt
+echo 'kind/t E1060 has other numbers' >coded.txt
+expect 1 'E0201' "$bin" verify suite --manifest=coded.txt
 echo 'kind/t has no data' >coded.txt
 expect 0 '1 skipped' "$bin" verify suite --manifest=coded.txt
 
