@@ -38,7 +38,7 @@ static void print_overview(void)
 /* Of the libraries that are loaded, which need not be those of the build. */
 static void print_version(cli *c)
 {
-	const char *onednn = pai_onednn_version(c->arena);
+	const char *onednn = pai_onednn_version(c->ctx, c->arena);
 	printf("pai-opt %s\noneDNN %s\nprotobuf-c %s\nONNX IR %d, ai.onnx opset %d\n", PAI_VERSION,
 	       onednn ? onednn : "not found", pai_protobuf_c_version(), PAI_ONNX_IR_VERSION,
 	       PAI_ONNX_OPSET);

@@ -141,8 +141,13 @@ static pai_status contradiction(const inference *in, pai_where where, const pai_
 			pai_type_text(in->ctx, in->arena, stated));
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 /* Exporters state wrong sizes of a model's outputs, often those of the one input they saw. Nothing
- * depends on them: what was computed counts, and the user is told once. */
+ * depends on them: what was computed counts, and the user is told once a model. */
 static bool is_misstated(const inference *in, const pai_value *v, const pai_type *found,
 			 const pai_type *stated)
 {
@@ -150,9 +155,13 @@ static bool is_misstated(const inference *in, const pai_value *v, const pai_type
 	if (!v->is_output || g->outer || g->function || found->kind != PAI_TYPE_TENSOR ||
 	    stated->kind != PAI_TYPE_TENSOR || found->dtype != stated->dtype)
 		return false;
+	const char *path = g->model->path ? g->model->path : in->ctx->model_path;
+	const char *file = path ? pai_escape(in->arena, path) : NULL;
+	const char *name = pai_escape(in->arena, v->name);
 	for (int i = 0; i < pai_diag_count(in->ctx); i++) {
 		const pai_diag *d = pai_diag_get(in->ctx, i);
-		if (d->code == PAI_E_stated_output && d->tensor && strcmp(d->tensor, v->name) == 0)
+		if (d->code == PAI_E_stated_output && same_text(d->tensor, name) &&
+		    same_text(d->file, file))
 			return true;
 	}
 	pai_warn(in->ctx, PAI_E_stated_output, pai_at_value(v), "is %s, but is stated as %s",

@@ -1,5 +1,6 @@
 /* verb_train.c -- pai-opt train MODEL --data=D: options to pai_train, progress, report. */
 #include "compiler/cli.h"
+#include "compiler/json.h"
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -208,14 +209,6 @@ static void choose_loss(const pai_dataset *d, pai_train_options *o)
 		o->session.loss = pai_loss_find(floats ? "mse" : "cross-entropy");
 }
 
-static void add_number(cJSON *to, const char *key, double v)
-{
-	if (isfinite(v))
-		cJSON_AddNumberToObject(to, key, v);
-	else
-		cJSON_AddNullToObject(to, key);
-}
-
 static const char *resolved(cli *c, const pai_item *item, const pai_option *options)
 {
 	return pai_items_print(c->arena, pai_item_resolve(c->arena, item, options), 1);
@@ -234,18 +227,19 @@ static void report(cli *c, const job *j)
 	cJSON_AddNumberToObject(t, "samples", (double)j->data->n);
 	cJSON_AddNumberToObject(t, "epochs", j->result.epochs);
 	cJSON_AddNumberToObject(t, "steps", (double)j->result.steps);
-	add_number(t, "loss", j->result.loss);
-	add_number(t, "val_loss", j->result.val_loss);
-	add_number(t, "val_accuracy", j->result.val_accuracy);
-	add_number(t, "best_accuracy", j->result.best_accuracy);
+	pai_json_number(t, "loss", j->result.loss);
+	pai_json_number(t, "val_loss", j->result.val_loss);
+	pai_json_number(t, "val_accuracy", j->result.val_accuracy);
+	pai_json_number(t, "best_accuracy", j->result.best_accuracy);
 	cJSON_AddStringToObject(t, "schedule",
 				resolved(c, j->o.schedule_settings, j->o.schedule->options));
 	cJSON_AddStringToObject(t, "metric", j->result.metric ? j->result.metric->name : "");
-	add_number(t, "best", j->result.best);
+	pai_json_number(t, "best", j->result.best);
 	cJSON *scores = cJSON_AddObjectToObject(t, "val_scores");
 	for (int i = 0; i < j->result.scores.n; i++)
-		add_number(scores, j->result.scores.metric[i]->name, j->result.scores.value[i]);
-	add_number(t, "seconds", j->result.seconds);
+		pai_json_number(scores, j->result.scores.metric[i]->name,
+				j->result.scores.value[i]);
+	pai_json_number(t, "seconds", j->result.seconds);
 }
 
 static pai_status rewrite(cli *c, job *j, pai_model *m)

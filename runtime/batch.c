@@ -302,6 +302,24 @@ pai_status pai_batcher_new(pai_ctx *ctx, pai_arena *a, const pai_objective *o, c
 	return check_labels(ctx, d, label, o);
 }
 
+pai_status pai_labels_fit(pai_ctx *ctx, const pai_objective *o, const pai_tensor *output,
+			  const pai_tensor *labels)
+{
+	const int classes = labels->dtype == PAI_INT64; /* an axis that they do not have */
+	bool fits = labels->rank == output->rank - classes;
+	for (int i = 0; fits && i < labels->rank; i++)
+		fits = labels->dims[i] == output->dims[i && classes ? i + 1 : i];
+	if (fits)
+		return PAI_OK;
+	pai_arena *a = pai_arena_new(ctx);
+	pai_status st =
+		pai_fail(ctx, PAI_E_label_mismatch, pai_at_value(o->output),
+			 "is %s for a batch of which \"%s\" is %s", tensor_text(ctx, a, output),
+			 o->label->name, tensor_text(ctx, a, labels));
+	pai_arena_free(a);
+	return st;
+}
+
 static void fill(const struct pai_feed *f, const int64_t *index, int n)
 {
 	const uint8_t *from = f->from->data;

@@ -27,9 +27,17 @@ static bool may_open(const char *name, size_t room)
 	return dlopen(name, FLAGS | RTLD_NOLOAD) || has_room(room);
 }
 
-bool pai_library_function(const char *name, size_t room, const char *function, void *out)
+static void *open_library(pai_ctx *ctx, const char *name)
 {
-	void *library = may_open(name, room) ? dlopen(name, FLAGS) : NULL;
+	if (ctx->on_library)
+		ctx->on_library(ctx, name);
+	return dlopen(name, FLAGS);
+}
+
+bool pai_library_function(pai_ctx *ctx, const char *name, size_t room, const char *function,
+			  void *out)
+{
+	void *library = may_open(name, room) ? open_library(ctx, name) : NULL;
 	void *at = library ? dlsym(library, function) : NULL;
 	memcpy(out, &at, sizeof at);
 	return at != NULL;
@@ -41,9 +49,7 @@ pai_status pai_library_open(pai_ctx *ctx, const char *name, size_t room, int n,
 	if (!may_open(name, room))
 		return pai_fail(ctx, PAI_E_memory, pai_at_nothing(), "no %zu bytes to load %s",
 				room, name);
-	if (ctx->on_library)
-		ctx->on_library(ctx, name);
-	void *library = dlopen(name, FLAGS);
+	void *library = open_library(ctx, name);
 	if (!library)
 		return pai_fail(ctx, PAI_E_no_library, pai_at_nothing(), "%s", dlerror());
 	for (int i = 0; i < n; i++) {

@@ -18,7 +18,8 @@ PAI_MUST_USE pai_status pai_library_open(pai_ctx *ctx, const char *name, size_t 
 					 const pai_symbol *symbols, void *table);
 /* One function, quietly: false where library, room or function are not there. out: a pointer to it.
  */
-bool pai_library_function(const char *name, size_t room, const char *function, void *out);
+bool pai_library_function(pai_ctx *ctx, const char *name, size_t room, const char *function,
+			  void *out);
 /* How many threads there can be at one time, this one included: at most `want`. */
 int pai_threads_there(pai_ctx *ctx, int want);
 

@@ -13,16 +13,16 @@
 
 enum { ROOM = 64 << 20 }; /* 43 (2.6) or 50 MB (3.2) of libraries, then the engine and its code */
 
-const char *pai_onednn_version(pai_arena *a)
+const char *pai_onednn_version(pai_ctx *ctx, pai_arena *a)
 {
 	__typeof__(&dnnl_version) version;
-	if (!pai_library_function(PAI_DNNL, ROOM, "dnnl_version", &version))
+	if (!pai_library_function(ctx, PAI_DNNL, ROOM, "dnnl_version", &version))
 		return NULL;
 	const dnnl_version_t *v = version();
 	return pai_arena_printf(a, "%d.%d.%d", v->major, v->minor, v->patch);
 }
 
-const char *pai_onednn_isa(void)
+const char *pai_onednn_isa(pai_ctx *ctx)
 {
 	static const struct {
 		const char *name;
@@ -38,7 +38,7 @@ const char *pai_onednn_isa(void)
 		{"avx512_core_amx", dnnl_cpu_isa_avx512_core_amx},
 	};
 	__typeof__(&dnnl_get_effective_cpu_isa) effective;
-	if (!pai_library_function(PAI_DNNL, ROOM, "dnnl_get_effective_cpu_isa", &effective))
+	if (!pai_library_function(ctx, PAI_DNNL, ROOM, "dnnl_get_effective_cpu_isa", &effective))
 		return NULL;
 	const int isa = (int)effective();
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)

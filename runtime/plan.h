@@ -103,7 +103,7 @@ struct pai_plan {
 	PAI_VEC(pai_slot *) views; /* slots at the address of an input, set with each run */
 	pai_mover *movers;
 	int n_movers, unit;           /* the unit being emitted */
-	pai_slot *loss;               /* before which nothing moves */
+	pai_slot *loss, *output;      /* before which nothing moves; NULL, or what it is taken of */
 	bool begun;                   /* ... and the step that looks at it is emitted */
 	double work;                  /* multiply-adds of the units, about */
 	double charge;                /* what a run takes of its budget, */

@@ -472,6 +472,7 @@ static pai_status add_movers(lowering *l, const scope *sc, const pai_updates *u)
 	pai_plan *p = l->p;
 	p->movers = PAI_NEWS(p->arena, pai_mover, u->n + 1);
 	p->loss = find(l, sc, u->loss);
+	p->output = u->output ? find(l, sc, u->output) : NULL;
 	for (int i = 0; i < u->n; i++) {
 		pai_mover *m = &p->movers[p->n_movers++];
 		*m = (pai_mover){.updates = u, .index = i};

@@ -43,14 +43,14 @@ static pai_status run_move(void *args, pai_run *run)
 
 typedef struct begin_step {
 	const pai_updates *updates;
-	const pai_tensor *loss;
+	const pai_tensor *loss, *output;
 } begin_step;
 
 static pai_status run_begin(void *args, pai_run *run)
 {
 	const begin_step *s = args;
 	(void)run;
-	return s->updates->begin(s->updates->payload, *(const float *)s->loss->data);
+	return s->updates->begin(s->updates->payload, *(const float *)s->loss->data, s->output);
 }
 
 static const pai_slot *root_of(const pai_slot *s)
@@ -70,7 +70,8 @@ static bool is_made(const pai_slot *s)
 static void emit_begin(pai_plan *p)
 {
 	begin_step *s = PAI_NEW(p->arena, begin_step);
-	*s = (begin_step){p->options.updates, &p->loss->tensor};
+	*s = (begin_step){p->options.updates, &p->loss->tensor,
+			  p->output ? &p->output->tensor : NULL};
 	pai_step_info info = {.name = "check loss", .impl = "own"};
 	pai_plan_emit(p, (pai_step){run_begin, s}, info, 1, &p->loss, 0, NULL);
 	p->begun = true;

@@ -1,7 +1,7 @@
 /* run_folder.c -- what a training run leaves behind. */
 #include "runtime/run_folder.h"
+#include "compiler/json.h"
 #include "runtime/fast/own.h"
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -44,15 +44,6 @@ static cJSON *event(const char *name)
 	return e;
 }
 
-/* JSON has no NaN: what was not measured is null. */
-static void add_number(cJSON *to, const char *key, double v)
-{
-	if (isfinite(v))
-		cJSON_AddNumberToObject(to, key, v);
-	else
-		cJSON_AddNullToObject(to, key);
-}
-
 static void add_text(cJSON *to, const char *key, const char *v)
 {
 	if (v)
@@ -88,11 +79,11 @@ static void add_session(pai_run_folder *f, cJSON *c, const pai_session_options *
 	add_text(c, "trainable", s->trainable);
 	cJSON_AddStringToObject(
 		c, "seed", pai_arena_printf(f->arena, "%llu", (unsigned long long)f->ctx->seed));
-	add_number(c, "threads", s->threads ? s->threads : f->ctx->threads);
+	pai_json_number(c, "threads", s->threads ? s->threads : f->ctx->threads);
 	add_text(c, "runtime", s->backend == PAI_FAST ? "fast" : "reference");
 	add_text(c, "kernels", pai_own_pick()->name);
-	add_text(c, "onednn", pai_onednn_version(f->arena));
-	add_text(c, "onednn_isa", pai_onednn_isa());
+	add_text(c, "onednn", pai_onednn_version(f->ctx, f->arena));
+	add_text(c, "onednn_isa", pai_onednn_isa(f->ctx));
 }
 
 static pai_status write_config(pai_run_folder *f, const pai_run_config *r)
@@ -106,16 +97,16 @@ static pai_status write_config(pai_run_folder *f, const pai_run_config *r)
 	add_text(c, "rewrites", o->rewrites);
 	add_text(c, "data", o->data->path);
 	add_text(c, "label", pai_label_field(o->data, o->label)->name);
-	add_number(c, "samples", (double)o->data->n);
+	pai_json_number(c, "samples", (double)o->data->n);
 	add_text(c, "val", o->val ? o->val->path : NULL);
 	add_text(c, "schedule",
 		 item_text(f, o->schedule_settings, schedule->name, schedule->options));
 	add_text(c, "metric", r->scores->metric[r->chooser]->name);
 	if (o->val)
 		add_metrics(c, r);
-	add_number(c, "epochs", r->epochs);
-	add_number(c, "steps", (double)r->steps);
-	add_number(c, "batch_size", r->batch);
+	pai_json_number(c, "epochs", r->epochs);
+	pai_json_number(c, "steps", (double)r->steps);
+	pai_json_number(c, "batch_size", r->batch);
 	cJSON_AddBoolToObject(c, "shuffle", o->shuffle);
 	cJSON_AddBoolToObject(c, "drop_last", o->drop_last);
 	add_session(f, c, &o->session);
@@ -188,19 +179,21 @@ void pai_run_folder_step(pai_run_folder *f, uint64_t step, int epoch, float loss
 
 static void add_scores(const pai_run_folder *f, cJSON *to, const pai_epoch_row *row)
 {
-	add_number(to, "val_loss", row->val_loss);
-	add_number(to, "val_accuracy", row->val_accuracy);
+	pai_json_number(to, "val_loss", row->val_loss);
+	pai_json_number(to, "val_accuracy", row->val_accuracy);
 	for (int i = PAI_SCORE_FURTHER; i < row->scores.n; i++)
-		add_number(to, pai_arena_printf(f->arena, "val_%s", row->scores.metric[i]->name),
-			   row->scores.value[i]);
+		pai_json_number(to,
+				pai_arena_printf(f->arena, "val_%s", row->scores.metric[i]->name),
+				row->scores.value[i]);
 }
 
 static pai_status plot(pai_run_folder *f)
 {
 	int n = f->rows.n;
+	pai_arena *scratch = pai_arena_new(f->ctx);
 	double *columns[4]; /* epoch, train loss, val loss, val accuracy */
 	for (int k = 0; k < 4; k++)
-		columns[k] = PAI_NEWS(f->arena, double, n);
+		columns[k] = PAI_NEWS(scratch, double, n);
 	bool val = false, accuracy = false;
 	for (int i = 0; i < n; i++) {
 		const pai_epoch_row *r = &f->rows.at[i];
@@ -216,8 +209,10 @@ static pai_status plot(pai_run_folder *f)
 	const pai_series accuracies[] = {{"validation", n, columns[0], columns[3]}};
 	const pai_panel panels[] = {{"Loss", "epoch", "loss", val ? 2 : 1, losses},
 				    {"Accuracy", "epoch", "share right", 1, accuracies}};
-	return pai_plot_write(f->ctx, in_dir(f, "plot.svg"), "Training run", accuracy ? 2 : 1,
-			      panels);
+	pai_status status = pai_plot_write(f->ctx, pai_arena_printf(scratch, "%s/plot.svg", f->dir),
+					   "Training run", accuracy ? 2 : 1, panels);
+	pai_arena_free(scratch);
+	return status;
 }
 
 /* A cell stays empty where nothing was measured. */
@@ -232,8 +227,9 @@ pai_status pai_run_folder_epoch(pai_run_folder *f, const pai_epoch_row *row)
 	if (!f->dir)
 		return PAI_OK;
 	PAI_PUSH(f->arena, f->rows, *row);
-	fprintf(f->epochs, "%d,%llu,%.9g,", row->epoch, (unsigned long long)row->steps,
-		row->train_loss);
+	fprintf(f->epochs, "%d,%llu,", row->epoch, (unsigned long long)row->steps);
+	put_score(f->epochs, row->train_loss);
+	fputc(',', f->epochs);
 	put_score(f->epochs, row->val_loss);
 	fputc(',', f->epochs);
 	put_score(f->epochs, row->val_accuracy);
@@ -244,9 +240,9 @@ pai_status pai_run_folder_epoch(pai_run_folder *f, const pai_epoch_row *row)
 	}
 	fputc('\n', f->epochs);
 	cJSON *e = event("epoch");
-	add_number(e, "epoch", row->epoch);
-	add_number(e, "steps", (double)row->steps);
-	add_number(e, "train_loss", row->train_loss);
+	pai_json_number(e, "epoch", row->epoch);
+	pai_json_number(e, "steps", (double)row->steps);
+	pai_json_number(e, "train_loss", row->train_loss);
 	add_scores(f, e, row);
 	put_json(f->events, e);
 	fflush(f->epochs);
@@ -266,7 +262,7 @@ pai_status pai_run_folder_best(pai_run_folder *f, const pai_model *m, const pai_
 	pai_model_free(copy);
 	PAI_TRY(status);
 	cJSON *e = event("best");
-	add_number(e, "epoch", row->epoch);
+	pai_json_number(e, "epoch", row->epoch);
 	add_scores(f, e, row);
 	put_json(f->events, e);
 	return PAI_OK;
@@ -306,7 +302,7 @@ pai_status pai_run_folder_close(pai_run_folder *f, pai_status run, bool stopped)
 {
 	if (f->events) {
 		cJSON *e = event(run != PAI_OK ? "failed" : stopped ? "stopped" : "end");
-		add_number(e, "status", run);
+		pai_json_number(e, "status", run);
 		put_json(f->events, e);
 	}
 	bool good = close_text(f->steps);

@@ -144,9 +144,11 @@ typedef struct pai_updates {
 	pai_value *const *parameters; /* bound, float */
 	pai_value *const *gradients;  /* of each; of the same shape */
 	pai_value *loss;
-	void *payload; /* of both functions */
-	/* Called with the loss before anything moves; an error ends the run. */
-	pai_status (*begin)(void *payload, float loss);
+	pai_value *output; /* what the loss is taken of; NULL: begin is not told of it */
+	void *payload;     /* of both functions */
+	/* Called before anything moves, with the loss and the type and sizes of the output (its
+	 * contents may be gone); an error ends the run. */
+	pai_status (*begin)(void *payload, float loss, const pai_tensor *output);
 	/* Moves elements [from, from + n) of parameter i by the gradient scale * g[0 .. n). Called
 	 * for every element once a run, from any thread. */
 	void (*move)(void *payload, int i, size_t from, size_t n, float scale, const float *g);
@@ -355,6 +357,14 @@ pai_status pai_npy_print(pai_ctx *ctx, pai_arena *a, const char *file, const pai
 
 /* ---- losses.def ---- */
 
+typedef struct pai_label_weights { /* what class numbers count in the loss of a batch */
+	bool mean;                 /* it is divided by the sum of what its labels count */
+	bool ignores;              /* labels that are `ignored` count 0 */
+	int64_t ignored;
+	const double *classes; /* [n], what the others count; NULL: 1 each */
+	int64_t n;
+} pai_label_weights;
+
 typedef struct pai_loss { /* LOSS(name) -> pai_loss_<name>, in losses/<name>.c */
 	const char *name, *summary;
 	const pai_option *options;
@@ -363,6 +373,8 @@ typedef struct pai_loss { /* LOSS(name) -> pai_loss_<name>, in losses/<name>.c *
 	 */
 	pai_status (*emit)(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai_value *output,
 			   pai_value *target, pai_value **loss);
+	/* NULL: samples count alike. */
+	pai_label_weights (*weigh)(pai_arena *a, const pai_item *settings);
 } pai_loss;
 PAI_API extern const pai_table pai_loss_table;
 PAI_API const pai_loss *pai_loss_get(int i); /* NULL at the end */
@@ -594,6 +606,10 @@ PAI_MUST_USE pai_status pai_batcher_new(pai_ctx *ctx, pai_arena *a, const pai_ob
 					pai_batcher *out);
 /* Samples index[0 .. n) into the tensors, whose first size becomes n. n <= max_batch */
 void pai_batch_fill(pai_batcher *b, const int64_t *index, int n);
+/* Labels have the shape of the output that was computed from their batch; class numbers that of it
+ * without axis 1. A loss would repeat smaller ones, and a metric read past them. */
+PAI_MUST_USE pai_status pai_labels_fit(pai_ctx *ctx, const pai_objective *o,
+				       const pai_tensor *output, const pai_tensor *labels);
 /* The first NaN or infinity among the n samples that were filled in last: which of them, and in
  * which input (n_inputs: the labels). */
 bool pai_batch_not_finite(const pai_batcher *b, int n, int *sample, int *input);
@@ -673,8 +689,9 @@ PAI_API PAI_MUST_USE pai_status pai_evaluate(pai_ctx *ctx, const pai_model *m,
 /* ---- onednn.c ---- */
 /* Of the library that is loaded, which is opened for that: "2.6.3"; NULL: it cannot be opened.
  * Starts no engine. */
-PAI_API const char *pai_onednn_version(pai_arena *a);
-PAI_API const char *pai_onednn_isa(void); /* instructions that it uses: "avx2"; NULL: none */
+PAI_API const char *pai_onednn_version(pai_ctx *ctx, pai_arena *a);
+PAI_API const char *pai_onednn_isa(
+	pai_ctx *ctx); /* instructions that it uses: "avx2"; NULL: none */
 
 #ifdef __cplusplus
 }

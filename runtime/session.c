@@ -263,10 +263,13 @@ static void set_options(pai_session *s, half *h, const bindings *b, const pai_up
 	h->in = PAI_NEWS(s->arena, const pai_tensor *, h->n_inputs);
 }
 
-/* Before anything moves: is the loss a number, and by what do parameters move in this step? */
-static pai_status begin_updates(void *session, float loss)
+/* Before anything moves: do the labels fit, is the loss a number, and by what do parameters move in
+ * this step? */
+static pai_status begin_updates(void *session, float loss, const pai_tensor *output)
 {
 	pai_session *s = session;
+	PAI_TRY(pai_labels_fit(s->ctx, &s->train.objective, output,
+			       s->train.in[s->train.n_inputs - 1]));
 	if (!isfinite(loss))
 		return pai_fail(s->ctx, PAI_E_not_finite, pai_at_nothing(),
 				"the loss of step %llu is %s", (unsigned long long)s->steps + 1,
@@ -308,6 +311,7 @@ static void set_updates(pai_session *s)
 				   .parameters = parameters,
 				   .gradients = gradients,
 				   .loss = s->train.objective.loss,
+				   .output = s->train.objective.output,
 				   .payload = s,
 				   .begin = begin_updates,
 				   .move = move_parameter};
@@ -498,6 +502,7 @@ pai_status pai_session_evaluate(pai_session *s, const pai_tensor *const *inputs,
 	const pai_tensor *outputs[2];
 	PAI_TRY(check_whole(s));
 	PAI_TRY(run_half(s, &s->infer, inputs, labels, outputs));
+	PAI_TRY(pai_labels_fit(s->ctx, &s->infer.objective, outputs[0], labels));
 	*output = outputs[0];
 	*loss = *(const float *)outputs[1]->data;
 	return PAI_OK;

@@ -23,8 +23,8 @@ typedef struct trainer {
 	int64_t *order, *val_order;
 	int batch, epochs;
 	uint64_t steps, steps_per_epoch, steps_in_all;
-	double start, epoch_start, loss_sum;
-	int64_t loss_samples;
+	double start, epoch_start, loss_sum, loss_weight;
+	pai_label_weights weights;
 	pai_scheduling schedule;
 	double lr;         /* before the schedule */
 	pai_scores scores; /* what is measured, and the values of the last time */
@@ -90,21 +90,50 @@ static void blame_data(const trainer *t, const pai_batcher *b, const pai_dataset
 		 (long long)samples[sample], inputs[input]->name);
 }
 
+static pai_label_weights weights_of(pai_arena *a, const pai_session_options *s)
+{
+	const pai_item defaults = {.name = s->loss->name};
+	if (!s->loss->weigh)
+		return (pai_label_weights){0};
+	return s->loss->weigh(a, s->loss_settings ? s->loss_settings : &defaults);
+}
+
+/* What the loss of a batch counts beside those of others, so that the mean over batches is that
+ * over all that counts, however it is divided into batches. */
+static double batch_weight(const pai_label_weights *w, const pai_tensor *labels)
+{
+	if (!w->mean || !(w->ignores || w->classes) || labels->dtype != PAI_INT64)
+		return (double)labels->dims[0];
+	double sum = 0;
+	const int64_t n = pai_tensor_nelem(labels);
+	for (int64_t i = 0; i < n; i++) {
+		const int64_t c = pai_tensor_get_int(labels, i);
+		if (!w->ignores || c != w->ignored)
+			sum += !w->classes ? 1 : c >= 0 && c < w->n ? w->classes[c] : 0;
+	}
+	return sum;
+}
+
+/* A batch of which nothing counts moves nothing, not by momentum or decay either; it takes its
+ * place in the schedule. */
 static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 {
-	float loss;
+	float loss = 0;
 	double began = pai_now();
 	pai_session_set_lr(t->session,
 			   (float)(t->lr * pai_scheduling_factor(&t->schedule, t->steps)));
 	pai_batch_fill(&t->data, t->order + from, n);
-	pai_status status = pai_session_step(t->session, (const pai_tensor *const *)t->data.inputs,
-					     t->data.labels, &loss);
+	const double weight = batch_weight(&t->weights, t->data.labels);
+	pai_status status = PAI_OK;
+	if (weight > 0)
+		status = pai_session_step(t->session, (const pai_tensor *const *)t->data.inputs,
+					  t->data.labels, &loss);
 	if (status == PAI_NUMERIC)
 		blame_data(t, &t->data, t->o.data, t->order + from, n);
 	PAI_TRY(status);
 	t->steps++;
-	t->loss_sum += (double)loss * n;
-	t->loss_samples += n;
+	t->loss_sum += (double)loss * weight;
+	t->loss_weight += weight;
 	pai_run_folder_step(&t->folder, t->steps, epoch, loss, (double)pai_session_lr(t->session),
 			    pai_now() - began);
 	report(t, epoch, loss, NULL);
@@ -135,29 +164,31 @@ static pai_scores scores_new(const pai_train_options *o)
 typedef struct measure { /* over a data set, by the metrics of the scores */
 	pai_scores *scores;
 	const pai_loss *loss;
+	pai_label_weights weights;
 	pai_tally tallies[sizeof((pai_scores *)0)->metric / sizeof(pai_metric *)];
 } measure;
 
-static measure measure_new(pai_scores *scores, const pai_session_options *s)
+static measure measure_new(pai_scores *scores, const pai_loss *loss, const pai_label_weights *w)
 {
-	measure m = {.scores = scores, .loss = s->loss};
-	const pai_item *item = s->loss_settings;
-	if (item && pai_item_string(item, s->loss->options, "ignore_index"))
-		for (int i = 0; i < scores->n; i++) {
-			m.tallies[i].ignores = true;
-			m.tallies[i].ignored = pai_item_int(item, s->loss->options, "ignore_index");
-		}
+	measure m = {.scores = scores, .loss = loss, .weights = *w};
+	for (int i = 0; i < scores->n; i++) {
+		m.tallies[i].ignores = w->ignores;
+		m.tallies[i].ignored = w->ignored;
+	}
 	return m;
 }
 
-static void measure_batch(measure *m, const pai_tensor *output, const pai_tensor *labels, int n,
+/* Whether the loss of the batch counts. */
+static bool measure_batch(measure *m, const pai_tensor *output, const pai_tensor *labels,
 			  float loss)
 {
-	m->tallies[PAI_SCORE_LOSS].sum += (double)loss * n;
-	m->tallies[PAI_SCORE_LOSS].count += n;
+	const double weight = batch_weight(&m->weights, labels);
+	m->tallies[PAI_SCORE_LOSS].sum += weight > 0 ? (double)loss * weight : 0;
+	m->tallies[PAI_SCORE_LOSS].count += weight;
 	for (int i = PAI_SCORE_ACCURACY; i < m->scores->n; i++)
 		if (pai_metric_applies(m->scores->metric[i], m->loss))
 			m->scores->metric[i]->add(&m->tallies[i], output, labels, (double)loss);
+	return weight > 0;
 }
 
 static void measure_end(measure *m)
@@ -170,7 +201,7 @@ static void measure_end(measure *m)
 
 static pai_status validate(trainer *t, pai_epoch_row *row)
 {
-	measure m = measure_new(&t->scores, &t->o.session);
+	measure m = measure_new(&t->scores, t->o.session.loss, &t->weights);
 	for (int64_t from = 0; from < t->val.n; from += t->batch) {
 		int n = (int)(t->val.n - from < t->batch ? t->val.n - from : t->batch);
 		pai_batch_fill(&t->val, t->val_order + from, n);
@@ -178,8 +209,8 @@ static pai_status validate(trainer *t, pai_epoch_row *row)
 		float loss;
 		PAI_TRY(pai_session_evaluate(t->session, (const pai_tensor *const *)t->val.inputs,
 					     t->val.labels, &output, &loss));
-		measure_batch(&m, output, t->val.labels, n, loss);
-		if (!isfinite(loss) && !t->warned) {
+		const bool counts = measure_batch(&m, output, t->val.labels, loss);
+		if (counts && !isfinite(loss) && !t->warned) {
 			pai_warn(t->ctx, PAI_E_not_finite, pai_at_file(t->o.val->path),
 				 "the loss of its samples is %g after epoch %d", (double)loss,
 				 row->epoch);
@@ -225,7 +256,7 @@ static pai_status end_epoch(trainer *t, int epoch)
 	pai_epoch_row row = {
 		.epoch = epoch,
 		.steps = t->steps,
-		.train_loss = t->loss_sum / (double)t->loss_samples,
+		.train_loss = t->loss_weight > 0 ? t->loss_sum / t->loss_weight : (double)NAN,
 		.train_seconds = pai_now() - t->epoch_start,
 		.lr = (double)pai_session_lr(t->session),
 		.val_loss = (double)NAN,
@@ -254,7 +285,7 @@ static pai_status run_epoch(trainer *t, int epoch)
 {
 	t->epoch_start = pai_now();
 	t->loss_sum = 0;
-	t->loss_samples = 0;
+	t->loss_weight = 0;
 	if (t->o.shuffle)
 		shuffle(t, epoch);
 	for (int64_t from = 0; from < t->data.n && t->steps < t->steps_in_all; from += t->batch) {
@@ -373,10 +404,21 @@ static void check_schedule(const trainer *t)
 			 s->schedule->name, t->lr * last, t->epochs);
 }
 
+/* What is wrong with what is measured on must not show after an epoch only. */
+static pai_status try_validation(trainer *t)
+{
+	const pai_tensor *output;
+	float loss;
+	pai_batch_fill(&t->val, t->val_order, (int)(t->val.n < t->batch ? t->val.n : t->batch));
+	return pai_session_evaluate(t->session, (const pai_tensor *const *)t->val.inputs,
+				    t->val.labels, &output, &loss);
+}
+
 static pai_status prepare(trainer *t)
 {
 	PAI_TRY(check_metrics(t));
 	t->scores = scores_new(&t->o);
+	t->weights = weights_of(t->arena, &t->o.session);
 	choose_metric(t);
 	PAI_TRY(pai_model_initialize(t->model));
 	PAI_TRY(pai_lift_constants(t->model, t->o.session.trainable));
@@ -399,6 +441,8 @@ static pai_status prepare(trainer *t)
 	check_schedule(t);
 	t->order = in_order(t, t->data.n);
 	t->val_order = in_order(t, t->val.n);
+	if (t->o.val)
+		PAI_TRY(try_validation(t));
 	const pai_run_config config = {&t->o,           t->model,   t->batch,  t->epochs,
 				       t->steps_in_all, &t->scores, t->chooser};
 	PAI_TRY(pai_run_folder_open(t->ctx, t->arena, &config, &t->folder));
@@ -457,7 +501,8 @@ static pai_status evaluate(pai_ctx *ctx, evaluation *e, const pai_train_options 
 	in[n_inputs] = e->data.labels;
 	int64_t *index = PAI_NEWS(e->arena, int64_t, e->batch);
 	pai_scores scores = scores_new(o);
-	measure m = measure_new(&scores, &o->session);
+	const pai_label_weights weights = weights_of(e->arena, &o->session);
+	measure m = measure_new(&scores, o->session.loss, &weights);
 	for (int64_t from = 0; from < d->n; from += e->batch) {
 		int n = (int)(d->n - from < e->batch ? d->n - from : e->batch);
 		for (int i = 0; i < n; i++)
@@ -465,7 +510,8 @@ static pai_status evaluate(pai_ctx *ctx, evaluation *e, const pai_train_options 
 		pai_batch_fill(&e->data, index, n);
 		const pai_tensor *outputs[2];
 		PAI_TRY(pai_runner_run(e->runner, in, outputs));
-		measure_batch(&m, outputs[0], e->data.labels, n, *(const float *)outputs[1]->data);
+		PAI_TRY(pai_labels_fit(ctx, &e->objective, outputs[0], e->data.labels));
+		measure_batch(&m, outputs[0], e->data.labels, *(const float *)outputs[1]->data);
 	}
 	measure_end(&m);
 	*loss = scores.value[PAI_SCORE_LOSS];

@@ -450,6 +450,7 @@ holds 'an interrupted run says so' grep -q 'E1209: interrupted after step [1-9]'
 holds 'an interrupted run keeps what it has' test -s TERM.run/last.onnx
 holds 'an interrupted run leaves no half file' sh -c "! ls -A TERM.run | grep tmp"
 holds 'an interrupted run reports' grep -q '"exit":	143' killed.json
+holds 'the report of an interrupted run is valid' python3 "$here/report.py" "$here/../docs/report.schema.json" killed.json
 
 # outputs that cannot be written are known before work begins
 for flag in -o --log-steps=; do

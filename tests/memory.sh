@@ -9,6 +9,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 cp "$here"/../examples/*.onnxtxt "$here/data/models/own_lenet_op9.onnx" .
+printf '\0\0\10\3\0\0\0\2\0\0\0\34\0\0\0\34' >x.idx3 # two images of nothing
+head -c 1568 /dev/zero >>x.idx3
+printf '\0\0\10\1\0\0\0\2\0\1' >y.idx1
 runs=0 full=0 failed=0
 
 # what, exit code, files that an end with 0 leaves
@@ -25,7 +28,7 @@ judge() {
 		echo "FAILED: $1: exit $2, $left left"
 		head -n 3 err
 	}
-	rm -f out* .out*
+	rm -rf out* .out* folder
 }
 
 # Address space, in megabytes: steps of one where oneDNN starts to fit, then wider ones.
@@ -52,6 +55,12 @@ if [ "$full" -le 20 ]; then
 fi
 
 # What operator new asks for: the first time, later, and never at all. oneDNN does not catch it.
+for k in 1 2 3 5 10 30 100 300 1000 3000 1000000; do
+	for command in --version "train mlp.onnxtxt --data=x.idx3,y.idx1 --steps=1 --run-dir=folder -o out.onnx"; do
+		PAI_FAIL_NEW=$k LD_PRELOAD=$shim "$bin" $command >log 2>err
+		judge "operator new fails from call $k on, $command" $?
+	done
+done
 before=$full
 for k in 1 2 3 5 10 30 100 300 1000 3000 1000000; do
 	PAI_FAIL_NEW=$k LD_PRELOAD=$shim "$bin" $bench >log 2>err

@@ -17,7 +17,7 @@ def is_type(value, name):
 
 
 def check(value, schema, path, wrong):
-    known = {"$schema", "title", "description", "type", "const", "required", "properties", "items",
+    known = {"$schema", "title", "description", "type", "const", "enum", "required", "properties", "items",
              "minimum", "maximum", "additionalProperties"}
     if not set(schema) <= known:
         wrong.append(f"{path}: the schema uses {set(schema) - known}")
@@ -28,6 +28,8 @@ def check(value, schema, path, wrong):
         return
     if "const" in schema and value != schema["const"]:
         wrong.append(f"{path}: {value!r} is not {schema['const']!r}")
+    if "enum" in schema and value not in schema["enum"]:
+        wrong.append(f"{path}: {value!r} is none of {schema['enum']}")
     if "minimum" in schema and value < schema["minimum"]:
         wrong.append(f"{path}: {value!r} is too small")
     if "maximum" in schema and value > schema["maximum"]:

@@ -24,7 +24,7 @@ static const pai_option options[] = {
 	 .type = PAI_OPT_INT,
 	 .min = -1e9,
 	 .max = 1e9,
-	 .help = "label of what does not count"},
+	 .help = "label of what does not count; a batch of nothing else moves nothing"},
 	{.name = "class_weights",
 	 .type = PAI_OPT_FLOATS,
 	 .max = 1e9,
@@ -188,6 +188,17 @@ static pai_status emit(pai_ctx *ctx, pai_patch *p, const pai_item *settings, pai
 	return PAI_OK;
 }
 
+static pai_label_weights weigh(pai_arena *a, const pai_item *settings)
+{
+	pai_label_weights w = {
+		.mean = strcmp(pai_item_string(settings, options, "reduction"), "mean") == 0,
+		.ignores = pai_item_string(settings, options, "ignore_index") != NULL,
+	};
+	w.ignored = w.ignores ? pai_item_int(settings, options, "ignore_index") : 0;
+	w.classes = pai_item_floats(settings, options, "class_weights", a, &w.n);
+	return w;
+}
+
 const pai_loss pai_loss_cross_entropy = {
 	.name = "cross-entropy",
 	.summary =
@@ -195,4 +206,5 @@ const pai_loss pai_loss_cross_entropy = {
 	.options = options,
 	.integer_labels = true,
 	.emit = emit,
+	.weigh = weigh,
 };

@@ -8,23 +8,36 @@ enum {
 	SHRINK,
 	REST1, /* 1 - beta */
 	REST2,
+	KEEP1, /* beta */
+	KEEP2,
 	STEP, /* lr / (1 - beta1^t) * sqrt(1 - beta2^t) */
 	EPS,  /* eps * sqrt(1 - beta2^t) */
 };
 
-/* decays: the weights themselves come in. */
+/* keep * old + rest * now, from the side that counts more: a difference to the other would swallow
+ * a number that is much smaller than the one it was taken from. */
+static inline __attribute__((always_inline)) float mix(float old, float now, float keep, float rest,
+						       bool forgets)
+{
+	return forgets ? now + keep * (old - now) : old + rest * (now - old);
+}
+
+/* decays: the weights themselves come in. forgets: the memory of the mean and of the variance may
+ * be short. */
 static inline __attribute__((always_inline)) bool step(size_t n, float scale,
 						       const float *restrict g, float *restrict p,
 						       float *restrict m, float *restrict v,
-						       pai_factors f, bool decays)
+						       pai_factors f, bool decays, bool forgets)
 {
+	const bool forgets1 = forgets && f.at[REST1] > f.at[KEEP1];
+	const bool forgets2 = forgets && f.at[REST2] > f.at[KEEP2];
 	uint32_t most = 0;
 	for (size_t i = 0; i < n; i++) {
 		float d = scale * g[i];
 		if (decays)
 			d += f.at[L2] * p[i];
-		float mean = m[i] + f.at[REST1] * (d - m[i]);
-		float variance = v[i] + f.at[REST2] * (d * d - v[i]);
+		float mean = mix(m[i], d, f.at[KEEP1], f.at[REST1], forgets1);
+		float variance = mix(v[i], d * d, f.at[KEEP2], f.at[REST2], forgets2);
 		m[i] = mean;
 		v[i] = variance;
 		float by = f.at[STEP] * (mean / (sqrtf(variance) + f.at[EPS]));
@@ -38,13 +51,19 @@ static inline __attribute__((always_inline)) bool step(size_t n, float scale,
 PAI_CLONES static bool plain(size_t n, float scale, const float *g, float *p, float *m, float *v,
 			     pai_factors f)
 {
-	return step(n, scale, g, p, m, v, f, false);
+	return step(n, scale, g, p, m, v, f, false, false);
 }
 
 PAI_CLONES static bool decaying(size_t n, float scale, const float *g, float *p, float *m, float *v,
 				pai_factors f)
 {
-	return step(n, scale, g, p, m, v, f, true);
+	return step(n, scale, g, p, m, v, f, true, false);
+}
+
+PAI_CLONES static bool forgetting(size_t n, float scale, const float *g, float *p, float *m,
+				  float *v, pai_factors f)
+{
+	return step(n, scale, g, p, m, v, f, true, true);
 }
 
 pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
@@ -56,6 +75,8 @@ pai_factors pai_adam_prepare(const pai_hyper *h, double l2, double shrink)
 		[SHRINK] = (float)shrink,
 		[REST1] = (float)(1 - b1),
 		[REST2] = (float)(1 - b2),
+		[KEEP1] = (float)b1,
+		[KEEP2] = (float)b2,
 		[STEP] = (float)(h->lr / (1 - pow(b1, (double)h->t)) * root),
 		[EPS] = (float)(s[PAI_ADAM_EPS] * root),
 	}};
@@ -65,7 +86,10 @@ bool pai_adam_step(const pai_factors *f, size_t n, float scale, const float *g, 
 		   float *const *state)
 {
 	bool decays = f->at[L2] != 0 || f->at[SHRINK] != 1;
-	return (decays ? decaying : plain)(n, scale, g, p, state[0], state[1], *f);
+	bool forgets = f->at[REST1] > f->at[KEEP1] || f->at[REST2] > f->at[KEEP2];
+	return (forgets  ? forgetting
+		: decays ? decaying
+			 : plain)(n, scale, g, p, state[0], state[1], *f);
 }
 
 static pai_factors prepare(const pai_hyper *h)

@@ -361,6 +361,137 @@ static void measures_what_counts(void **state)
 	}
 }
 
+/* The loss of a data set is that of what counts in it, however it is divided into batches, some of
+ * which hold nothing that counts. */
+static void losses_are_those_of_what_counts(void **state)
+{
+	static const char *const losses[] = {
+		"cross-entropy{ignore_index=-1}", "cross-entropy{class_weights=\"1,0.5,7,0\"}",
+		"cross-entropy{class_weights=\"1,0.5,7,2\",ignore_index=2,label_smoothing=0.1}"};
+	static const int batches[] = {40, 16, 4, 1};
+	fixture *f = *state;
+	for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
+		pai_dataset *d = samples(f, 40);
+		pai_tensor *label = &d->fields[1].tensor;
+		for (int k = 0; k < 40; k++)
+			pai_tensor_set(label, k, k >= 4 ? k % 4 : i == 0 ? -1 : i == 1 ? 3 : 2);
+		double first = 0;
+		for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
+			pai_train_options o = options(f, d, "sgd{lr=0}");
+			o.session.loss_settings = item(f, losses[i]);
+			o.val = d;
+			o.batch = batches[b];
+			o.shuffle = false;
+			o.epochs = 1;
+			pai_train_result r;
+			double loss, accuracy;
+			pai_model *m = parse(f, network);
+			assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+			assert_true(isfinite(r.loss));
+			if (pai_diag_count(f->ctx))
+				fail_msg("%s", pai_diag_get(f->ctx, 0)->text);
+			first = b ? first : r.val_loss;
+			if (!(fabs(r.val_loss - first) < 1e-6))
+				fail_msg("%s, batches of %d: %g, expected %g", losses[i], o.batch,
+					 r.val_loss, first);
+			assert_int_equal(pai_evaluate(f->ctx, m, &o, d, &loss, &accuracy), PAI_OK);
+			assert_true(fabs(loss - first) < 1e-6);
+			pai_model_free(m);
+		}
+	}
+}
+
+/* Where nothing counts, nothing moves, by momentum or decay either, and there is no loss. */
+static void passes_over_what_is_ignored(void **state)
+{
+	fixture *f = *state;
+	pai_dataset *d = samples(f, 40);
+	pai_train_options o = options(f, d, "sgd{lr=0.1,momentum=0.9,weight_decay=0.1}");
+	o.session.loss_settings = item(f, "cross-entropy{ignore_index=9}");
+	o.shuffle = false;
+	o.epochs = 1;
+	pai_model *m[2];
+	pai_train_result r[2];
+	for (int i = 0; i < 2; i++) { /* the last 24 count not; then they are not there */
+		for (int k = 16; k < 40; k++)
+			pai_tensor_set(&d->fields[1].tensor, k, 9);
+		m[i] = parse(f, network);
+		o.steps = i ? 1 : 0;
+		assert_int_equal(pai_train(f->ctx, m[i], &o, &r[i]), PAI_OK);
+	}
+	assert_int_equal(r[0].steps, 3);
+	assert_true(r[0].loss == r[1].loss && isfinite(r[0].loss));
+	assert_true(same(m[0], m[1], "w1") && same(m[0], m[1], "w2"));
+	pai_model_free(m[0]);
+	pai_model_free(m[1]);
+}
+
+/* Samples x[n, 3] and floats [n, width] that are 1. */
+static pai_dataset *ones(fixture *f, int n, int width)
+{
+	pai_dataset *d = PAI_NEW(f->arena, pai_dataset);
+	*d = (pai_dataset){.arena = f->arena, .path = "ones", .n = n};
+	for (int k = 0; k < 2; k++) {
+		pai_tensor *t =
+			pai_tensor_new(f->arena, PAI_FLOAT, 2, (int64_t[]){n, k ? width : 3});
+		for (int64_t i = 0; i < pai_tensor_nelem(t); i++)
+			pai_tensor_set(t, i, 1);
+		pai_dataset_add(d, k ? "label" : "x", t);
+	}
+	return d;
+}
+
+/* Labels are held against the output that is computed, where the model does not state its shape. */
+static void labels_have_the_shape_of_the_output(void **state)
+{
+	static const char *const models[] = {
+		HEAD "g (float[N, M] x) => (float[N, M] y) <float[1] w = {2}> {\n"
+		     "  y = Mul (x, w)\n}\n",
+		/* a shape that is found when it runs */
+		HEAD
+		"g (float[N, M] x) => (float[A, B] y) <float[3] w = {1, 2, 3}, float zero = {0}, "
+		"int64[2] s = {-1, 3}> {\n"
+		"  h = Mul (x, w)\n  o = Mul (x, zero)\n  r = ReduceMax <keepdims = 0> (o)\n"
+		"  i = Cast <to = 7> (r)\n  t = Add (s, i)\n  y = Reshape (h, t)\n}\n",
+	};
+	static const struct {
+		const char *loss;
+		int width, val_width; /* of the labels; 0: no validation */
+	} cases[] = {{"mse", 3, 0},           {"mse", 3, 3},           {"mse", 1, 0},
+		     {"mse", 3, 1},           {"mse", 1, 3},           {"mse", 2, 0},
+		     {"cross-entropy", 1, 0}, {"cross-entropy", 1, 1}, {"mse", 2, 3}};
+	fixture *f = *state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases * 2; i++) {
+		const char *text = models[i % 2];
+		const int width = cases[i / 2].width, val = cases[i / 2].val_width;
+		const bool good = width == 3 && (val == 3 || !val);
+		const pai_metric *metric =
+			pai_metric_find(strcmp(cases[i / 2].loss, "mse") ? "accuracy" : "mse");
+		pai_train_options o = options(f, ones(f, 40, width), "sgd{lr=0.1}");
+		o.session.loss = pai_loss_find(cases[i / 2].loss);
+		o.val = val ? ones(f, 8, val) : NULL;
+		o.metrics = &metric;
+		o.n_metrics = val ? 1 : 0;
+		pai_model *m = parse(f, text), *start = parse(f, text);
+		pai_train_result r;
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), good ? PAI_OK : PAI_INVALID);
+		double loss, accuracy;
+		assert_int_equal(pai_evaluate(f->ctx, m, &o, o.data, &loss, &accuracy),
+				 width == 3 ? PAI_OK : PAI_INVALID);
+		if (!good) { /* of width 2, the loss itself makes nothing */
+			const pai_diag *d = pai_diag_get(f->ctx, 0);
+			assert_true(d->code == PAI_E_label_mismatch || width == 2);
+			assert_true(width == 2 || strstr(d->text, ",3]"));
+			assert_non_null(strstr(d->text, width == 2 ? ",2]" : ",1]"));
+			assert_int_equal(r.steps, 0);
+			assert_true(same(m, start, "w"));
+		}
+		pai_diag_clear(f->ctx);
+		pai_model_free(m);
+		pai_model_free(start);
+	}
+}
+
 static bool stops_at_3(void *payload)
 {
 	return ++*(int *)payload == 3;
@@ -434,7 +565,7 @@ static void says_what_it_does(void **state)
 	for (size_t i = 0; i < sizeof said / sizeof *said; i++)
 		if (!strstr(config, said[i]))
 			fail_msg("no %s in %s", said[i], config);
-	const char *version = pai_onednn_version(f->arena);
+	const char *version = pai_onednn_version(f->ctx, f->arena);
 	assert_non_null(version);
 	assert_non_null(strstr(config, pai_arena_printf(f->arena, "\"onednn\":\t\"%s\"", version)));
 	pai_model_free(m);
@@ -453,6 +584,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(warns_of_late_schedules, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_metrics_that_do_not_apply, setup, teardown),
 		cmocka_unit_test_setup_teardown(measures_what_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(losses_are_those_of_what_counts, setup, teardown),
+		cmocka_unit_test_setup_teardown(passes_over_what_is_ignored, setup, teardown),
+		cmocka_unit_test_setup_teardown(labels_have_the_shape_of_the_output, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(stops_when_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_what_it_does, setup, teardown),
 	};

@@ -741,7 +741,7 @@ static void test_stated(void **state)
 	check_rows(rows, sizeof rows / sizeof *rows);
 }
 
-/* A wrong shape of an output is told once, however often shapes are inferred. */
+/* A wrong shape of an output is told once a model, however often shapes are inferred. */
 static void test_stated_output(void **state)
 {
 	(void)state;
@@ -752,6 +752,15 @@ static void test_stated_output(void **state)
 	assert_int_equal(pai_diag_count(ctx), 1);
 	assert_int_equal(pai_diag_get(ctx, 0)->severity, PAI_WARNING);
 	assert_int_equal(pai_diag_get(ctx, 0)->code, PAI_E_stated_output);
+	pai_model *other =
+		parse(ctx, "another", 21, "g (float[4] x) => (float[5] y) { y = Relu(x) }");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pai_infer(m), PAI_OK);
+		assert_int_equal(pai_infer(other), PAI_OK);
+	}
+	assert_int_equal(pai_diag_count(ctx), 2);
+	assert_string_equal(pai_diag_get(ctx, 1)->file, "another");
+	pai_model_free(other);
 	pai_model_free(m);
 	pai_ctx_free(ctx);
 }

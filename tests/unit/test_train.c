@@ -229,7 +229,7 @@ static void stops_at_a_bad_gradient(void **state)
 }
 
 typedef struct meter { /* of an allocator */
-	size_t live, total, calls;
+	size_t live, peak, total, calls;
 } meter;
 
 static void *metered_alloc(void *payload, size_t n)
@@ -240,6 +240,7 @@ static void *metered_alloc(void *payload, size_t n)
 		return NULL;
 	*at = n;
 	m->live += n;
+	m->peak = m->live > m->peak ? m->live : m->peak;
 	m->total += n;
 	m->calls++;
 	return at + 8;
@@ -365,6 +366,34 @@ static void epochs_allocate_little(void **unused)
 		assert_int_equal(m.live, 0);
 	}
 	assert_true(total[1] - total[0] < BATCH * sizeof(int64_t) * EPOCHS / 8);
+}
+
+/* The plot is drawn anew after each epoch; only the rows are remembered. */
+static void plots_take_their_memory_back(void **state)
+{
+	enum { EPOCHS = 200 };
+	fixture *f = *state;
+	size_t peak[2];
+	for (int k = 0; k < 2; k++) {
+		meter m = {0};
+		pai_allocator allocator = {metered_alloc, metered_free, &m};
+		fixture own = {.ctx = pai_ctx_new(&allocator)};
+		own.ctx->threads = 1;
+		own.ctx->durable = false;
+		own.arena = pai_arena_new(own.ctx);
+		pai_train_options o = options(&own, samples(&own, 2), "sgd{lr=0}");
+		o.run_dir = pai_arena_printf(own.arena, "%s/run%d", f->dir, k);
+		o.epochs = k ? 2 * EPOCHS : EPOCHS;
+		pai_model *model = parse(&own, network);
+		pai_train_result r;
+		assert_int_equal(pai_train(own.ctx, model, &o, &r), PAI_OK);
+		peak[k] = m.peak;
+		pai_model_free(model);
+		pai_arena_free(own.arena);
+		pai_ctx_free(own.ctx);
+	}
+	/* columns of all epochs so far would take more than 4 MB in the longer run */
+	assert_true(peak[1] - peak[0] < 1 << 20);
 }
 
 static void leaves_a_run_folder(void **state)
@@ -758,6 +787,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(chooses_by_the_metric, setup, teardown),
 		cmocka_unit_test_setup_teardown(trains_apart_after_clean_up, setup, teardown),
 		cmocka_unit_test(updates_elementwise),
+		cmocka_unit_test_setup_teardown(plots_take_their_memory_back, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

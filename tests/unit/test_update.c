@@ -173,8 +173,9 @@ typedef struct swap {
 	float loss;
 } swap;
 
-static pai_status begin(void *payload, float loss)
+static pai_status begin(void *payload, float loss, const pai_tensor *output)
 {
+	assert_null(output);
 	swap *s = payload;
 	s->begun++;
 	s->loss = loss;
@@ -261,11 +262,54 @@ static void test_views(void **unused)
 	}
 }
 
+/* Adam by its formula, in double, for long and short memories; gradients fall by 10^7, then a great
+ * weight comes to rest: what is small beside what went before must not be rounded away. */
+static void test_adam(void **state)
+{
+	(void)state;
+	static const double betas[][2] = {{0.9, 0.999}, {0, 0},       {0, 0.999},  {0.9, 0},
+					  {0.3, 0.6},   {0.75, 0.25}, {1e-3, 1e-6}};
+	static const double falls[] = {1, 1e4, 1e7};
+	enum { N = 37, STEPS = 4 }; /* whole vectors and a rest */
+	for (size_t c = 0; c < sizeof betas / sizeof *betas * 12; c++) {
+		const double *beta = betas[c / 12], fall = falls[c / 4 % 3], lr = 1e-3, eps = 1e-8;
+		const bool decoupled = c % 2;
+		const double decay = c / 2 % 2 ? 1e-4 : 0;
+		const pai_optimizer *o = pai_optimizer_find(decoupled ? "adamw" : "adam");
+		double settings[] = {beta[0], beta[1], eps, decay};
+		float p[N], g[N], s[2][N] = {0};
+		double want[N], m[N] = {0}, v[N] = {0};
+		for (int i = 0; i < N; i++)
+			p[i] = (float)(want[i] = (double)(float)sin(i));
+		for (int t = 1; t <= STEPS; t++) {
+			for (int i = 0; i < N; i++) {
+				g[i] = (float)((2 + cos(i + t)) * pow(fall, t == 1));
+				double d = (double)g[i] + (decoupled ? 0 : decay * want[i]);
+				m[i] = beta[0] * m[i] + (1 - beta[0]) * d;
+				v[i] = beta[1] * v[i] + (1 - beta[1]) * d * d;
+				double by = lr * m[i] / (1 - pow(beta[0], t)) /
+					    (sqrt(v[i] / (1 - pow(beta[1], t))) + eps);
+				want[i] = (decoupled ? 1 - lr * decay : 1) * want[i] - by;
+			}
+			pai_hyper h = {lr, (uint64_t)t, settings};
+			pai_factors f = o->prepare(&h);
+			assert_true(o->update(&f, N, 1, g, p, (float *[]){s[0], s[1]}));
+			for (int i = 0; i < N; i++)
+				if (!(fabs((double)p[i] - want[i]) <= 1e-6 * (1 + fabs(want[i]))))
+					fail_msg("%s, betas %g %g, fall %g, step %d: %.9g, "
+						 "expected %.9g",
+						 o->name, beta[0], beta[1], fall, t, (double)p[i],
+						 want[i]);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_networks),
 		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_adam),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
