@@ -1,7 +1,7 @@
 /* shape_rules_sequence.c -- rules of recurrent layers, attention and Einsum, and of the operators
  * on sequences of tensors and optional values.
  */
-#include "compiler/compiler.h"
+#include "compiler/einsum.h"
 #include <string.h>
 
 static pai_status wrong_rank(pai_shape_ctx *s, int i, const char *need)
@@ -104,100 +104,52 @@ pai_status pai_shape_attention(pai_shape_ctx *s)
 	return PAI_OK;
 }
 
-typedef struct einsum {             /* subscripts of an equation under way */
-	pai_dim size[128];          /* of each letter; UNKNOWN: not met */
-	int count[128];             /* times a letter stands on the left */
-	pai_dim wide[PAI_MAX_RANK]; /* what the ellipsis stands for */
-	int n_wide;
-} einsum;
-
 static pai_status bad_equation(pai_shape_ctx *s, const char *why)
 {
 	return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "equation"), "%s", why);
 }
 
-static bool is_letter(char c)
+/* Another size of a label. What "..." stands for is broadcast; NULL, or what is wrong. */
+static const char *merge_size(pai_shape_ctx *s, int label, pai_dim d, bool met, pai_dim *size)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* The term of input i; *text is moved behind it. */
-static pai_status einsum_term(pai_shape_ctx *s, int i, const char **text, einsum *e)
-{
-	const char *t = *text;
-	int letters = 0, at = 0;
-	for (const char *c = t; *c && *c != ',' && *c != '-'; c++)
-		letters += is_letter(*c);
-	const pai_type *x = s->in[i];
-	for (; *t && *t != ',' && *t != '-'; t++) {
-		if (*t == '.') {
-			const int n = x->rank - letters;
-			if (strncmp(t, "...", 3) != 0 || n < 0)
-				return bad_equation(s, "does not fit the ranks of the inputs");
-			pai_dim so_far[PAI_MAX_RANK];
-			pai_copy(so_far, e->wide, sizeof so_far);
-			e->n_wide = pai_dims_broadcast(s->ctx, e->n_wide, so_far, n, x->dims + at,
-						       e->wide);
-			if (e->n_wide < 0)
-				return bad_equation(s,
-						    "has sizes behind ... that do not broadcast");
-			at += n;
-			t += 2;
-		} else if (is_letter(*t)) {
-			if (at >= x->rank)
-				return bad_equation(s, "does not fit the ranks of the inputs");
-			pai_dim *size = &e->size[(int)*t], d = x->dims[at++];
-			if (e->count[(int)*t] && *size > 1 && d > 1 && *size != d)
-				return bad_equation(s, "gives one letter two sizes");
-			if (e->count[(int)*t]++ == 0 || *size == 1 ||
-			    (*size < 0 && d >= 0 && d != 1))
-				*size = d;
-		} else if (*t != ' ') {
-			return bad_equation(s, "has a character that is no letter");
-		}
-	}
-	*text = *t == ',' ? t + 1 : t;
-	return at == x->rank ? PAI_OK : bad_equation(s, "does not fit the ranks of the inputs");
+	const pai_dim had = *size;
+	if (met && label >= PAI_EINSUM_LETTERS)
+		return pai_dims_broadcast(s->ctx, 1, &had, 1, &d, size) < 0
+			       ? "has sizes behind ... that do not broadcast"
+			       : NULL;
+	if (met && had > 1 && d > 1 && had != d)
+		return "gives one letter two sizes";
+	if (!met || had == 1 || (had < 0 && d >= 0 && d != 1))
+		*size = d;
+	return NULL;
 }
 
 pai_status pai_shape_einsum(pai_shape_ctx *s)
 {
 	const pai_attr *a = pai_node_attr(s->node, "equation");
-	einsum e = {.n_wide = 0};
-	pai_dim out[2 * PAI_MAX_RANK];
-	int rank = 0;
+	pai_dim size[PAI_EINSUM_LABELS], out[PAI_MAX_RANK];
+	bool met[PAI_EINSUM_LABELS] = {false};
+	int of[PAI_MAX_RANK], rank;
 	if (!a || a->type != PAI_ATTR_STRING || a->ref)
 		return PAI_OK;
 	for (int i = 0; i < s->n_in; i++)
 		if (!pai_shape_known(s, i))
 			return PAI_OK;
-	const char *text = a->s.at;
-	for (int i = 0; i < s->n_in; i++)
-		PAI_TRY(einsum_term(s, i, &text, &e));
-	if (!*text) { /* no right side: the ellipsis, then letters that stand once, in order */
-		for (int k = 0; k < e.n_wide; k++)
-			out[rank++] = e.wide[k];
-		for (int c = 0; c < 128 && rank < PAI_MAX_RANK; c++)
-			if (e.count[c] == 1)
-				out[rank++] = e.size[c];
-		pai_shape_set(s, 0, rank, out);
-		return PAI_OK;
-	}
-	if (strncmp(text, "->", 2) != 0)
-		return bad_equation(s, "has more terms than the node has inputs");
-	for (text += 2; *text && rank < PAI_MAX_RANK; text++) {
-		if (strncmp(text, "...", 3) == 0) {
-			for (int k = 0; k < e.n_wide; k++)
-				out[rank++] = e.wide[k];
-			text += 2;
-		} else if (is_letter(*text)) {
-			if (!e.count[(int)*text])
-				return bad_equation(s, "has a letter on the right only");
-			out[rank++] = e.size[(int)*text];
-		} else if (*text != ' ') {
-			return bad_equation(s, "has a character that is no letter");
+	pai_einsum e = pai_einsum_of(a->s.at);
+	for (int i = 0; i < s->n_in; i++) {
+		const char *why = pai_einsum_operand_labels(&e, s->in[i]->rank, of);
+		for (int d = 0; !why && d < s->in[i]->rank; d++) {
+			why = merge_size(s, of[d], s->in[i]->dims[d], met[of[d]], &size[of[d]]);
+			met[of[d]] = true;
 		}
+		if (why)
+			return bad_equation(s, why);
 	}
+	const char *why = pai_einsum_result_labels(&e, &rank, of);
+	if (why)
+		return bad_equation(s, why);
+	for (int d = 0; d < rank; d++)
+		out[d] = size[of[d]];
 	pai_shape_set(s, 0, rank, out);
 	return PAI_OK;
 }

@@ -16,6 +16,8 @@ int64_t pai_tensor_nelem(const pai_tensor *t)
 	return n;
 }
 
+static const size_t MOST = (size_t)1 << 47; /* elements: no address space holds more */
+
 bool pai_tensor_nbytes(pai_dtype dtype, int rank, const int64_t *dims, size_t *out)
 {
 	const pai_dtype_info *info = pai_dtype_get((int)dtype);
@@ -25,7 +27,7 @@ bool pai_tensor_nbytes(pai_dtype dtype, int rank, const int64_t *dims, size_t *o
 		if (dims[i] < 0)
 			return false;
 		empty |= dims[i] == 0;
-		if (dims[i] && (!pai_size_mul(n, (size_t)dims[i], &n) || n > INT64_MAX))
+		if (dims[i] && (!pai_size_mul(n, (size_t)dims[i], &n) || n > MOST))
 			return false;
 	}
 	if (empty)

@@ -87,6 +87,18 @@ double pai_elements(const pai_tensor *t)
 	return n;
 }
 
+/* What loops over the sizes of a tensor that has no elements may go through. */
+static double empty_turns(const pai_tensor *t)
+{
+	double n = 1;
+	bool empty = false;
+	for (int i = 0; t && i < t->rank; i++) {
+		empty |= t->dims[i] == 0;
+		n *= t->dims[i] > 0 ? (double)t->dims[i] : 1;
+	}
+	return empty ? n : 0;
+}
+
 double pai_kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
 		       const pai_tensor *const *out)
 {
@@ -101,16 +113,20 @@ double pai_kernel_work(const pai_node *n, int n_in, const pai_tensor *const *in,
 	return k->work(n, x, y);
 }
 
-enum { STEP = 160, ELEMENT = 3, FAST = 16 };
+enum { STEP = 160, ELEMENT = 3, TURN = 30, FAST = 16 };
 
 double pai_node_work(const pai_node *n, int n_in, const pai_tensor *const *in, int n_out,
 		     const pai_tensor *const *out, bool fast)
 {
-	double all = 0;
-	for (int i = 0; i < n_in; i++)
+	double all = 0, turns = 0;
+	for (int i = 0; i < n_in; i++) {
 		all += pai_elements(in[i]);
-	for (int o = 0; o < n_out; o++)
+		turns += empty_turns(in[i]);
+	}
+	for (int o = 0; o < n_out; o++) {
 		all += pai_elements(out[o]);
+		turns += empty_turns(out[o]);
+	}
 	double inner = pai_kernel_work(n, n_in, in, n_out, out);
-	return STEP + (fast ? all / 2 + inner / FAST : all * ELEMENT + inner);
+	return STEP + TURN * turns + (fast ? all / 2 + inner / FAST : all * ELEMENT + inner);
 }

@@ -15,7 +15,7 @@ static pai_status give_memory(pai_ctx *ctx, const evaluation *e, const pai_node 
 {
 	size_t nbytes;
 	if (rank > PAI_MAX_RANK || !pai_tensor_nbytes(dtype, rank, dims, &nbytes))
-		return pai_fail(ctx, PAI_E_runtime_shape, pai_at_output(n, o),
+		return pai_fail(ctx, PAI_E_run_memory, pai_at_output(n, o),
 				"has a shape beyond all limits");
 	if (nbytes > e->max_bytes)
 		return pai_fail(ctx, PAI_E_limit, pai_at_output(n, o),

@@ -22,7 +22,7 @@ static pai_status give_shape(pai_plan *p, pai_slot *s, const pai_node *n, int o,
 {
 	size_t nbytes;
 	if (rank > PAI_MAX_RANK || !pai_tensor_nbytes(dtype, rank, dims, &nbytes))
-		return pai_fail(p->ctx, PAI_E_runtime_shape, pai_at_output(n, o),
+		return pai_fail(p->ctx, PAI_E_run_memory, pai_at_output(n, o),
 				"has a shape beyond all limits");
 	PAI_TRY(pai_slot_reserve(p, s, nbytes));
 	s->tensor.dtype = dtype;

@@ -273,10 +273,19 @@ static pai_status give_shapes(pai_call *c, const attention *a)
 	return c->n_out > 3 ? pai_call_output(c, 3, t, 4, scores) : PAI_OK;
 }
 
+/* Every row of Q meets every key and value, those of the past too; a power for each score. */
+static pai_status charge(pai_call *c, const attention *a)
+{
+	double rows = (double)a->q.batch * (double)a->q.count * (double)a->q.length;
+	double each = (double)a->q.size + (double)a->v.size + 60;
+	return pai_budget_work(c->ctx, pai_at_node(c->node), rows * (double)a->total * each);
+}
+
 static pai_status run(pai_call *c)
 {
 	attention a = {.past = 0};
 	PAI_TRY(read_operands(c, &a));
+	PAI_TRY(charge(c, &a));
 	PAI_TRY(read_mask(c, &a));
 	PAI_TRY(read_attributes(c, &a));
 	PAI_TRY(give_shapes(c, &a));
@@ -292,21 +301,4 @@ static pai_status run(pai_call *c)
 	return PAI_OK;
 }
 
-/* Every element of Q meets every key and value; a power for each score. */
-static double attention_work(const pai_node *n, const pai_tensor *const *in,
-			     const pai_tensor *const *out)
-{
-	const pai_tensor *k = in[K];
-	if (!k || (k->rank != 3 && k->rank != 4))
-		return 0;
-	double keys = (double)k->dims[k->rank - 2],
-	       heads_of_q = (double)pai_node_int(n, "q_num_heads", 1);
-	if (in[Q] && in[Q]->rank == 4)
-		heads_of_q = (double)in[Q]->dims[1];
-	double rows = in[Q] && in[Q]->rank > 2
-			      ? (double)in[Q]->dims[0] * (double)in[Q]->dims[in[Q]->rank - 2]
-			      : 0;
-	return keys * (pai_elements(in[Q]) + pai_elements(out[0]) + 60 * rows * heads_of_q);
-}
-
-const pai_kernel pai_kernel_attention = {.run = run, .work = attention_work};
+const pai_kernel pai_kernel_attention = {.run = run};

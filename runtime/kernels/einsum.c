@@ -6,93 +6,34 @@
  * that only the operand has are repeated, and a label that stands twice in it (a diagonal) is made
  * two by an identity matrix.
  */
+#include "compiler/einsum.h"
 #include "runtime/kernels/grad.h"
 #include "runtime/kernels/lanes.h"
 #include "runtime/kernels/move.h"
 #include <string.h>
 
-enum { LETTERS = 128, LABELS = LETTERS + PAI_MAX_RANK }; /* the dims behind "..." have labels too */
+enum { LABELS = PAI_EINSUM_LABELS };
 
 typedef struct labels {
-	int64_t size[LABELS]; /* 0 where none: see met */
-	int count[LABELS];    /* times it stands on the left; 0: not met */
-	int out[2 * PAI_MAX_RANK], n_out;
-	int wide; /* dims behind "..."; their labels are LETTERS + number from the right */
+	int64_t size[LABELS];
+	bool met[LABELS];
+	int out[PAI_MAX_RANK], n_out;
 } labels;
 
-static bool is_letter(char c)
+static const char *add_operand(labels *l, const pai_tensor *x, pai_einsum *e)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-
-/* The label of each dimension of an operand; *text is moved behind its term. NULL, or what is
- * wrong. */
-static const char *read_term(const char **text, int rank, int *to, int *wide)
-{
-	const char *t = *text;
-	int letters = 0, at = 0;
-	*wide = 0;
-	for (const char *c = t; *c && *c != ',' && *c != '-'; c++)
-		letters += is_letter(*c);
-	for (; *t && *t != ',' && *t != '-'; t++) {
-		if (strncmp(t, "...", 3) == 0 && *wide == 0 && rank >= letters) {
-			*wide = rank - letters;
-			for (int k = 0; k < *wide; k++)
-				to[at++] = LETTERS + *wide - 1 - k;
-			t += 2;
-		} else if (is_letter(*t) && at < rank) {
-			to[at++] = (unsigned char)*t;
-		} else if (*t != ' ') {
-			return "does not fit the ranks of the operands";
-		}
-	}
-	*text = *t == ',' ? t + 1 : t;
-	return at == rank ? NULL : "does not fit the ranks of the operands";
-}
-
-static const char *add_operand(labels *l, const pai_tensor *x, const char **text)
-{
-	int of[PAI_MAX_RANK], wide;
-	const char *why = read_term(text, x->rank, of, &wide);
-	l->wide = wide > l->wide ? wide : l->wide;
+	int of[PAI_MAX_RANK];
+	const char *why = pai_einsum_operand_labels(e, x->rank, of);
 	for (int d = 0; !why && d < x->rank; d++) {
 		int64_t *size = &l->size[of[d]], n = x->dims[d];
-		if (l->count[of[d]]++ && *size != n && *size != 1 && n != 1)
+		bool met = l->met[of[d]];
+		if (met && *size != n && *size != 1 && n != 1)
 			why = "gives one label two sizes";
-		else if (l->count[of[d]] == 1 || *size == 1)
+		else if (!met || *size == 1)
 			*size = n;
+		l->met[of[d]] = true;
 	}
 	return why;
-}
-
-static const char *read_result(labels *l, const char *text)
-{
-	bool given = strncmp(text, "->", 2) == 0;
-	if (*text && !given)
-		return "has more terms than the node has inputs";
-	if (!given) {
-		for (int k = l->wide - 1; k >= 0; k--)
-			l->out[l->n_out++] = LETTERS + k;
-		for (int i = 0; i < LETTERS; i++)
-			if (l->count[i] == 1)
-				l->out[l->n_out++] = i;
-		return NULL;
-	}
-	for (text += 2; *text; text++) {
-		if (*text == ' ')
-			continue;
-		bool wide = strncmp(text, "...", 3) == 0;
-		for (int k = l->wide - 1; wide && k >= 0; k--)
-			l->out[l->n_out++] = LETTERS + k;
-		if (!wide && (!is_letter(*text) || !l->count[(int)*text]))
-			return "has a label on the right that the left has not";
-		if (!wide)
-			l->out[l->n_out++] = (unsigned char)*text;
-		text += wide ? 2 : 0;
-		if (l->n_out > PAI_MAX_RANK)
-			return "has a result of too many dimensions";
-	}
-	return NULL;
 }
 
 static const char *equation_of(const pai_node *n)
@@ -100,16 +41,17 @@ static const char *equation_of(const pai_node *n)
 	return pai_node_string(n, "equation", "");
 }
 
-/* Sizes and counts of all labels. NULL, or what is wrong. */
-static const char *read_labels(const char *text, int n, const pai_tensor *const *in, labels *l)
+/* Sizes of all labels. NULL, or what is wrong. */
+static const char *read_labels(const char *equation, int n, const pai_tensor *const *in, labels *l)
 {
+	pai_einsum e = pai_einsum_of(equation);
 	memset(l, 0, sizeof *l);
 	for (int i = 0; i < n; i++) {
-		const char *why = add_operand(l, in[i], &text);
+		const char *why = add_operand(l, in[i], &e);
 		if (why)
 			return why;
 	}
-	return read_result(l, text);
+	return pai_einsum_result_labels(&e, &l->n_out, l->out);
 }
 
 /* ---- the loops ---- */
@@ -133,17 +75,17 @@ static void order_loops(const labels *l, nest *s, int *number)
 	}
 	s->n_outer = s->n;
 	for (int i = 0; i < LABELS; i++)
-		if (l->count[i] && number[i] < 0) {
+		if (l->met[i] && number[i] < 0) {
 			number[i] = s->n;
 			s->size[s->n++] = l->size[i];
 		}
 }
 
-static void set_steps(const pai_tensor *x, const char **text, const int *number, int64_t *step)
+static void set_steps(const pai_tensor *x, pai_einsum *e, const int *number, int64_t *step)
 {
-	int of[PAI_MAX_RANK], wide;
+	int of[PAI_MAX_RANK];
 	int64_t n = 1;
-	(void)read_term(text, x->rank, of, &wide);
+	(void)pai_einsum_operand_labels(e, x->rank, of); /* read once already */
 	for (int d = x->rank - 1; d >= 0; d--) {
 		step[number[of[d]]] += x->dims[d] == 1 ? 0 : n;
 		n *= x->dims[d];
@@ -193,7 +135,7 @@ static pai_status make_nest(pai_call *c, const labels *l, nest *s)
 {
 	int number[LABELS];
 	void *step = NULL, *at = NULL, *x = NULL;
-	const char *text = equation_of(c->node);
+	pai_einsum e = pai_einsum_of(equation_of(c->node));
 	*s = (nest){.n_in = c->n_in};
 	order_loops(l, s, number);
 	PAI_TRY(pai_call_room(c, (int64_t)c->n_in * (s->n + 1), sizeof(int64_t), &step));
@@ -205,8 +147,17 @@ static pai_status make_nest(pai_call *c, const labels *l, nest *s)
 	s->at = at;
 	s->x = x;
 	for (int i = 0; i < c->n_in; i++)
-		set_steps(c->in[i], &text, number, s->step + i * s->n);
+		set_steps(c->in[i], &e, number, s->step + i * s->n);
 	return PAI_OK;
+}
+
+/* The product of all sizes, a few for each operand. */
+static pai_status charge(pai_call *c, const nest *s)
+{
+	double all = 4 * (double)s->n_in;
+	for (int d = 0; d < s->n; d++)
+		all *= s->size[d] > 1 ? (double)s->size[d] : 1;
+	return pai_budget_work(c->ctx, pai_at_node(c->node), all);
 }
 
 static pai_status einsum(pai_call *c)
@@ -227,6 +178,7 @@ static pai_status einsum(pai_call *c)
 		dims[i] = l.size[l.out[i]];
 	PAI_TRY(pai_call_output(c, 0, c->in[0]->dtype, l.n_out, dims));
 	PAI_TRY(make_nest(c, &l, &s));
+	PAI_TRY(charge(c, &s));
 	lane = lane == PAI_LANE_F32 ? PAI_LANE_F64 : lane;
 	for (int i = 0; i < c->n_in; i++)
 		if (!(s.x[i] = pai_lane_view(c, lane, c->in[i])))
@@ -245,25 +197,7 @@ static pai_status einsum(pai_call *c)
 	return PAI_OK;
 }
 
-/* The product of all sizes, a few for each; further operands than those seen add no work here. */
-static double einsum_work(const pai_node *n, const pai_tensor *const *in,
-			  const pai_tensor *const *out)
-{
-	labels l;
-	int count = n->n_in < PAI_WORK_OPERANDS ? n->n_in : PAI_WORK_OPERANDS;
-	const char *text = equation_of(n);
-	double all = 4 * (double)n->n_in;
-	(void)out;
-	memset(&l, 0, sizeof l);
-	for (int i = 0; i < count; i++)
-		if (!in[i] || in[i]->rank < 0 || add_operand(&l, in[i], &text))
-			return 0;
-	for (int i = 0; i < LABELS; i++)
-		all *= l.count[i] && l.size[i] > 1 ? (double)l.size[i] : 1;
-	return all;
-}
-
-const pai_kernel pai_kernel_einsum = {.run = einsum, .work = einsum_work};
+const pai_kernel pai_kernel_einsum = {.run = einsum};
 
 /* ---- gradient ---- */
 
@@ -273,50 +207,32 @@ typedef struct terms {   /* of an equation without spaces, the result spelled ou
 	int n;
 } terms;
 
-static terms split_terms(pai_arena *a, const pai_node *n)
+static pai_status cannot(const pai_node *n, const char *why)
 {
-	const char *given = equation_of(n);
-	char *text = pai_arena_strdup(a, given), *to = text;
-	int count[LETTERS] = {0};
-	bool wide = strstr(given, "...") != NULL;
-	terms t = {.of = PAI_NEWS(a, const char *, n->n_in + 1)};
-	for (const char *c = given; *c; c++)
-		if (*c != ' ')
-			*to++ = *c;
-	*to = 0;
-	char *arrow = strstr(text, "->"), *rest = text;
-	if (arrow) {
-		*arrow = 0;
-		t.result = arrow + 2;
+	return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_attr(n, "equation"), "%s",
+			why);
+}
+
+static pai_status read_terms(pai_arena *a, const pai_node *n, terms *t)
+{
+	pai_einsum e = pai_einsum_of(equation_of(n));
+	*t = (terms){.of = PAI_NEWS(a, const char *, n->n_in), .n = n->n_in};
+	for (int i = 0; i < t->n; i++) {
+		const char *why = pai_einsum_term(&e);
+		if (why)
+			return cannot(n, why);
+		t->of[i] = pai_arena_strdup(a, e.term);
 	}
-	for (const char *c = text; *c; c++)
-		count[(unsigned char)*c % LETTERS]++;
-	while (t.n < n->n_in) {
-		char *comma = strchr(rest, ',');
-		t.of[t.n++] = rest;
-		if (!comma)
-			break;
-		*comma = 0;
-		rest = comma + 1;
-	}
-	if (!arrow) {
-		char *all = pai_arena_alloc(a, LETTERS + 4);
-		int at = 0;
-		for (int k = 0; wide && k < 3; k++)
-			all[at++] = '.';
-		for (int i = 'A'; i <= 'z'; i++)
-			if (is_letter((char)i) && count[i] == 1)
-				all[at++] = (char)i;
-		t.result = all;
-	}
-	return t;
+	const char *why = pai_einsum_result(&e);
+	t->result = pai_arena_strdup(a, e.term);
+	return why ? cannot(n, why) : PAI_OK;
 }
 
 /* A letter that the equation does not use; 0: there is none. */
 static char fresh_letter(const char *equation, const char *beside)
 {
 	for (int c = 'A'; c <= 'z'; c++)
-		if (is_letter((char)c) && !strchr(equation, c) && !strchr(beside, c))
+		if (pai_einsum_is_letter((char)c) && !strchr(equation, c) && !strchr(beside, c))
 			return (char)c;
 	return 0;
 }
@@ -347,12 +263,6 @@ static bool elsewhere(const terms *t, int at, const char *what)
 	for (int i = 0; !found && i < t->n; i++)
 		found = i == at ? NULL : strstr(t->of[i], what);
 	return found != NULL;
-}
-
-static pai_status cannot(const pai_node *n, const char *why)
-{
-	return pai_fail(n->graph->model->ctx, PAI_E_no_gradient, pai_at_attr(n, "equation"), "%s",
-			why);
 }
 
 /* The letter at *text of the operand, at axis: it comes from elsewhere, from an identity matrix, or
@@ -386,9 +296,9 @@ static pai_status take_term(pai_grad *g, const pai_node *n, const terms *t, int 
 	int letters = 0, axis = 0, rank;
 	PAI_TRY(pai_grad_rank(g, n, n->in[at], &rank));
 	for (const char *c = t->of[at]; *c; c++)
-		letters += is_letter(*c);
+		letters += pai_einsum_is_letter(*c);
 	for (const char *c = t->of[at]; *c; c++) {
-		if (is_letter(*c)) {
+		if (pai_einsum_is_letter(*c)) {
 			PAI_TRY(take_letter(g, n, t, at, c, axis++, a));
 			continue;
 		}
@@ -443,9 +353,8 @@ static pai_status adjoint_of(pai_grad *g, const pai_node *n, const terms *t, int
 
 pai_status pai_grad_einsum(pai_grad *g, const pai_node *n, pai_value *const *dy, pai_value **dx)
 {
-	terms t = split_terms(n->graph->model->arena, n);
-	if (t.n != n->n_in)
-		return cannot(n, "has another number of terms than the node has inputs");
+	terms t;
+	PAI_TRY(read_terms(n->graph->model->arena, n, &t));
 	for (int i = 0; i < n->n_in; i++)
 		if (pai_grad_wanted(g, n, i))
 			PAI_TRY(adjoint_of(g, n, &t, i, dy[0], &dx[i]));

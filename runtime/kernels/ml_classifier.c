@@ -18,12 +18,13 @@ typedef struct classes { /* what the node calls them: ints, else strings, else t
 static classes classes_of(const pai_node *n)
 {
 	const pai_attr *names = pai_node_attr(n, "classlabels_strings");
+	const int64_t *ints = NULL;
+	int count = pai_node_ints(n, "classlabels_ints", &ints);
 	classes k = {.n = 0};
-	int count = pai_node_ints(n, "classlabels_ints", &k.ints);
 	if (names && names->type == PAI_ATTR_STRINGS && names->list.n > 0)
 		k = (classes){.n = names->list.n, .strings = names->list.s};
-	else
-		k.n = count > 0 ? count : 0;
+	else if (count > 0)
+		k = (classes){.n = count, .ints = ints};
 	return k;
 }
 

@@ -10,18 +10,21 @@
 #include "runtime/kernels/pool.h"
 #include "runtime/run.h"
 
+static float byte_of(float q) /* 0 for a NaN */
+{
+	return q > 0 ? fminf(q, 255) : 0;
+}
+
 pai_byte_range pai_byte_range_of(float low, float high)
 {
-	float scale = (high - low) / 255, zero = 0;
+	float scale = (high - low) / 255;
 	scale = scale > 0 ? scale : 1;
-	zero = rintf(-low / scale);
-	return (pai_byte_range){scale, zero < 0 ? 0 : zero > 255 ? 255 : zero};
+	return (pai_byte_range){scale, byte_of(rintf(-low / scale))};
 }
 
 float pai_byte_of(pai_byte_range r, float x)
 {
-	float q = rintf(x / r.scale) + r.zero;
-	return q < 0 ? 0 : q > 255 ? 255 : q;
+	return byte_of(rintf(x / r.scale) + r.zero);
 }
 
 static pai_status dynamic_quantize_linear(pai_call *c)
@@ -164,16 +167,17 @@ static pai_status give_sums(pai_call *c, const pai_tensor *sum)
 
 typedef struct scaling { /* slots of the scales and zero point of a result; -1: none */
 	int a, a_axis, b, b_axis, y, zero;
+	pai_dtype otherwise; /* type of the result without a zero point */
 } scaling;
 
-/* Output 0 = round(sum * (a * b / y)) + zero, in the type of the zero point; without one, float
- * that is not rounded. */
+/* Output 0 = round(sum * (a * b / y)) + zero, in the type of the zero point; float is not rounded.
+ */
 static pai_status give_scaled(pai_call *c, const pai_tensor *sum, const scaling *s)
 {
 	pai_tensor a, b, y, zero, factor;
 	pai_operand scales[3], all[3] = {{sum, 0}, {&factor, 0}};
 	const pai_tensor *z = s->zero >= 0 && s->zero < c->n_in ? c->in[s->zero] : NULL;
-	pai_dtype to = z ? z->dtype : PAI_FLOAT;
+	pai_dtype to = z ? z->dtype : s->otherwise;
 	PAI_TRY(pai_call_output(c, 0, to, sum->rank, sum->dims));
 	PAI_TRY(beside(c, s->a, sum, s->a_axis, &no_scale, &a, &scales[0]));
 	PAI_TRY(beside(c, s->b, sum, s->b_axis, &no_scale, &b, &scales[1]));
@@ -221,7 +225,7 @@ static pai_status qlinear_mat_mul(pai_call *c)
 	PAI_TRY(centred(c, 0, 2, -2, &a));
 	PAI_TRY(centred(c, 3, 5, -1, &b));
 	PAI_TRY(apply(c, &pai_kernel_mat_mul, 2, (const pai_tensor *[]){&a, &b}, &sum));
-	return give_scaled(c, &sum, &(scaling){1, -2, 4, -1, 6, 7});
+	return give_scaled(c, &sum, &(scaling){1, -2, 4, -1, 6, 7, c->in[0]->dtype});
 }
 
 static double qlinear_mat_mul_work(const pai_node *n, const pai_tensor *const *in,
@@ -248,7 +252,7 @@ static pai_status qgemm(pai_call *c)
 		((double *)bias.data)[i] *= alpha;
 	PAI_TRY(apply(c, &pai_kernel_gemm, addend ? 3 : 2, (const pai_tensor *[]){&a, &b, &bias},
 		      &sum));
-	return give_scaled(c, &sum, &(scaling){1, WHOLE, 4, -1, 7, 8});
+	return give_scaled(c, &sum, &(scaling){1, WHOLE, 4, -1, 7, 8, PAI_FLOAT});
 }
 
 static double qgemm_work(const pai_node *n, const pai_tensor *const *in,
@@ -295,7 +299,7 @@ static pai_status qlinear_conv(pai_call *c)
 		PAI_TRY(centred(c, 8, -1, WHOLE, &bias));
 	PAI_TRY(apply(c, &pai_kernel_conv, addend ? 3 : 2, (const pai_tensor *[]){&x, &w, &bias},
 		      &sum));
-	return give_scaled(c, &sum, &(scaling){1, WHOLE, 4, 1 - sum.rank, 6, 7});
+	return give_scaled(c, &sum, &(scaling){1, WHOLE, 4, 1 - sum.rank, 6, 7, c->in[0]->dtype});
 }
 
 static double qlinear_conv_work(const pai_node *n, const pai_tensor *const *in,
@@ -316,7 +320,7 @@ static pai_status qlinear_average_pool(pai_call *c)
 				"is set; only channels first can be executed");
 	PAI_TRY(centred(c, 0, 2, WHOLE, &x));
 	PAI_TRY(apply(c, &pai_kernel_average_pool, 1, (const pai_tensor *[]){&x}, &mean));
-	return give_scaled(c, &mean, &(scaling){1, WHOLE, -1, WHOLE, 3, 4});
+	return give_scaled(c, &mean, &(scaling){1, WHOLE, -1, WHOLE, 3, 4, c->in[0]->dtype});
 }
 
 const pai_kernel pai_kernel_qlinear_average_pool = {.run = qlinear_average_pool,

@@ -383,7 +383,7 @@ static void run_direction(pai_call *c, recurrence *r, const double *const *initi
 		for (int64_t b = 0; b < r->batch; b++)
 			pai_copy(r->state[k] + b * r->hidden,
 				 initial[k] ? initial[k] + state_at(r, b) : zeros, row);
-	for (int64_t s = 0; s < r->steps; s++) {
+	for (int64_t s = 0; s < r->steps && r->batch * r->hidden > 0; s++) {
 		r->cell->step(r, s);
 		give_step(c, r, s, zeros);
 	}

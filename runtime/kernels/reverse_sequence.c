@@ -29,7 +29,7 @@ static pai_status reverse_sequence(pai_call *c)
 			return pai_fail(c->ctx, PAI_E_bad_index, pai_at_input(c->node, 1),
 					"element %lld is %lld; the sequence has %lld steps",
 					(long long)b, (long long)length, (long long)steps);
-		for (int64_t t = 0; t < steps; t++) {
+		for (int64_t t = 0; t < steps && row > 0; t++) {
 			int64_t s = t < length ? length - 1 - t : t;
 			size_t at = (size_t)(batch ? t * n + b : b * steps + t) * row;
 			size_t at_from = (size_t)(batch ? s * n + b : b * steps + s) * row;

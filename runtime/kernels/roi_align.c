@@ -1,4 +1,4 @@
-/* roi_align.c -- RoiAlign and MaxRoiPool: regions of an image brought to one size. */
+/* roi_align.c -- RoiAlign: regions of an image brought to one size. */
 #include "runtime/kernels/indices.h"
 #include "runtime/kernels/lanes.h"
 #include <math.h>

@@ -99,7 +99,7 @@ static pai_status rotary_embedding(pai_call *c)
 	PAI_TRY(read_caches(c, &r));
 	PAI_TRY(pai_call_output(c, 0, x->dtype, x->rank, x->dims));
 	PAI_TRY(pai_call_room(c, r.size, sizeof(double), &room));
-	for (int64_t i = 0; i < r.batch * r.length; i++)
+	for (int64_t i = 0; i < r.batch * r.length && pai_tensor_nelem(x) > 0; i++)
 		for (int64_t h = 0; h < r.heads; h++) {
 			int64_t at =
 				i / r.length * r.at_batch + i % r.length * r.at_row + h * r.at_head;

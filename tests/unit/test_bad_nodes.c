@@ -23,7 +23,7 @@ static const struct bad_case {
 	{"reshape size", "y = Reshape (x, i)", PAI_INVALID, 2, {7, -1}},
 	{"reshape two free", "y = Reshape (x, i)", PAI_INVALID, 2, {-1, -1}},
 	{"reshape negative", "y = Reshape (x, i)", PAI_INVALID, 2, {-2, 60}},
-	{"reshape overflow", "y = Reshape (x, i)", PAI_INVALID, 3, {INT64_MAX, INT64_MAX, 0}},
+	{"reshape overflow", "y = Reshape (x, i)", PAI_LIMIT, 3, {INT64_MAX, INT64_MAX, 0}},
 	{"expand", "y = Expand (x, i)", PAI_INVALID, 1, {4}},
 	{"expand negative", "y = Expand (x, i)", PAI_INVALID, 1, {-1}},
 	{"expand huge",

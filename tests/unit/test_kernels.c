@@ -1,5 +1,6 @@
 /* test_kernels.c -- random numbers against published vectors, corners of the elementwise kernels,
  * and every gradient rule of theirs against central differences on seeded random shapes. */
+#include "runtime/kernels/quantized.h"
 #include "tests/unit/context.h"
 #include <math.h>
 
@@ -242,7 +243,7 @@ static void corners(void **state)
 		 "Tile(a, b)",
 		 "float[2,1,5] a = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, "
 		 "int64[3] b = {0, 9223372036854775807, 1}",
-		 PAI_INVALID,
+		 PAI_LIMIT,
 		 0,
 		 {0}},
 		{"21",
@@ -266,7 +267,13 @@ static void corners(void **state)
 		{"22",
 		 "ConvTranspose<strides = [2147483647]>(a, b)",
 		 "float[0,1,1099511627776] a = {}, float[1,1,2] b = {1, 1}",
-		 PAI_INVALID,
+		 PAI_LIMIT,
+		 0,
+		 {0}},
+		{"22",
+		 "ConvTranspose<strides = [2147483647]>(a, b)",
+		 "float[0,1,16777216] a = {}, float[1,1,2] b = {1, 1}",
+		 PAI_LIMIT,
 		 0,
 		 {0}},
 		{"17",
@@ -327,6 +334,13 @@ static void corners(void **state)
 		 1,
 		 {7}},
 		{"17, \"com.microsoft\" : 1",
+		 "com.microsoft.QLinearAveragePool<kernel_shape = [2, 2]>(a, b, c, d)",
+		 "uint8[1,1,2,2] a = {4, 4, 8, 8}, float b = {0.5}, uint8 c = {2}, float d = "
+		 "{0.25}",
+		 PAI_OK,
+		 1,
+		 {8}},
+		{"17, \"com.microsoft\" : 1",
 		 "com.microsoft.DynamicQuantizeLSTM<hidden_size = 1, activations = [\"Relu\", "
 		 "\"Relu\", \"Relu\"]>(a, b, c, , , , , , d, e, d, e)",
 		 "float[1,1,1] a = {255}, int8[1,1,4] b = {1, 1, 0, 1}, int8[1,1,4] c = {1, 1, 1, "
@@ -358,6 +372,18 @@ static void corners(void **state)
 		 PAI_INVALID,
 		 0,
 		 {0}},
+		{"17",
+		 "Einsum<equation = \"i->i\">(a, b)",
+		 "float[2] a = {1, 2}, float b = {3}",
+		 PAI_INVALID,
+		 0,
+		 {0}},
+		{"17",
+		 "Einsum<equation = \"i,->i\">(a, b)",
+		 "float[2] a = {1, 2}, float b = {3}",
+		 PAI_OK,
+		 2,
+		 {3, 6}},
 		{"17",
 		 "NonMaxSuppression(a, b, c, d)",
 		 "float[1,2,4] a = {1, 1, 0, 0, 0, 0, 1, 1}, float[1,1,2] b = {0.5, 0.9}, int64[1] "
@@ -429,6 +455,13 @@ static void corners(void **state)
 		 0,
 		 {0}},
 		{"17, \"ai.onnx.ml\" : 1",
+		 "ai.onnx.ml.LinearClassifier<coefficients = [1.0, -1.0], classlabels_ints : ints "
+		 "= []>(a)",
+		 "float[2,1] a = {-1, 1}",
+		 PAI_OK,
+		 2,
+		 {1, 0}},
+		{"17, \"ai.onnx.ml\" : 1",
 		 "ai.onnx.ml.SVMClassifier<classlabels_ints = [7, 9], coefficients = [1.0, -1.0], "
 		 "rho = [0.0], support_vectors = [1.0, 3.0], vectors_per_class = [1, 1]>(a)",
 		 "float[2,1] a = {-1, 1}",
@@ -481,6 +514,17 @@ static void corners(void **state)
 }
 
 /* A call of a model-local function is run through its body; an output may be too large. */
+/* What is no number has byte 0, and the range of an infinity has a zero point. */
+static void bytes_of_no_number(void **state)
+{
+	const pai_byte_range plain = {1, 0}, wide = pai_byte_range_of(-INFINITY, 0);
+	(void)state;
+	assert_true(pai_byte_of(plain, NAN) == 0);
+	assert_true(pai_byte_of(plain, -1) == 0 && pai_byte_of(plain, INFINITY) == 255);
+	assert_true(wide.zero >= 0 && wide.zero <= 255);
+	assert_true(pai_byte_of(wide, -INFINITY) == 0);
+}
+
 static void function_call(void **state)
 {
 	(void)state;
@@ -825,8 +869,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(philox_vectors), cmocka_unit_test(random_streams),
-		cmocka_unit_test(corners),        cmocka_unit_test(function_call),
-		cmocka_unit_test(dropout),        cmocka_unit_test(gradients),
+		cmocka_unit_test(corners),        cmocka_unit_test(bytes_of_no_number),
+		cmocka_unit_test(function_call),  cmocka_unit_test(dropout),
+		cmocka_unit_test(gradients),
 	};
 	return cmocka_run_group_tests(tests, make_context, free_context);
 }

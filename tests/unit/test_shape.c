@@ -505,6 +505,9 @@ static void test_index(void **state)
 	check_rows(rows, sizeof rows / sizeof *rows);
 }
 
+#define TEN "1,1,1,1,1,1,1,1,1,1"
+#define ONES TEN "," TEN "," TEN "," TEN "," TEN "," TEN /* 60 */
+
 static void test_sequence(void **state)
 {
 	static const row rows[] = {
@@ -556,6 +559,23 @@ static void test_sequence(void **state)
 		 "g (float[2,3] a, float[4,5] b) => (y) "
 		 "{ y = Einsum <equation = \"ij,jk->ik\"> (a, b) }",
 		 "E0702 gives one letter two sizes"},
+		{"einsum of a spare scalar", 12,
+		 "g (float[3] a, float b) => (y) { y = Einsum <equation = \"i->i\"> (a, b) }",
+		 "E0702 has fewer terms than the node has inputs"},
+		{"einsum that repeats", 12,
+		 "g (float[3] a) => (y) { y = Einsum <equation = \"i->ii\"> (a) }",
+		 "E0702 has a letter twice on the right"},
+		{"einsum of two ellipses", 12,
+		 "g (float[3] a) => (y) { y = Einsum <equation = \"...->......\"> (a) }",
+		 "E0702 has a character that is no letter"},
+		{"einsum of many labels", 12,
+		 "g (float[" ONES "] a, float[1,1,1,1,1] b) => (y) "
+		 "{ y = Einsum <equation = \"...,abcde\"> (a, b) }",
+		 "E0702 has a result of too many dimensions"},
+		{"einsum of many labels on the right", 12,
+		 "g (float[" ONES "] a, float[1,1,1,1,1] b) => (y) "
+		 "{ y = Einsum <equation = \"...,abcde->abcde...\"> (a, b) }",
+		 "E0702 has a result of too many dimensions"},
 		{"sequence", 11,
 		 "g (float[N,3] a, float[M,3] b) => (y, n) <int64 i = {0}> "
 		 "{ s = SequenceConstruct(a, b) y = SequenceAt(s, i) n = SequenceLength(s) }",
