@@ -23,13 +23,14 @@ typedef struct trainer {
 	int64_t *order, *val_order;
 	int batch, epochs;
 	uint64_t steps, steps_per_epoch, steps_in_all;
-	double start, epoch_start, loss_sum, loss_weight;
+	double start, epoch_start, loss_sum, loss_weight, first_loss;
 	pai_label_weights weights;
 	pai_scheduling schedule;
 	double lr;         /* before the schedule */
 	pai_scores scores; /* what is measured, and the values of the last time */
 	int chooser;       /* which of them chooses the best model */
 	bool warned;       /* of a validation that gave no number */
+	bool diverges;     /* was told so */
 	pai_train_result result;
 } trainer;
 
@@ -131,6 +132,8 @@ static pai_status train_batch(trainer *t, int epoch, int64_t from, int n)
 	if (status == PAI_NUMERIC)
 		blame_data(t, &t->data, t->o.data, t->order + from, n);
 	PAI_TRY(status);
+	if (t->loss_weight == 0 && epoch == 1)
+		t->first_loss = (double)loss;
 	t->steps++;
 	t->loss_sum += (double)loss * weight;
 	t->loss_weight += weight;
@@ -246,6 +249,19 @@ static bool improves(const trainer *t, double score)
 	return t->result.metric->higher_is_better ? score > t->result.best : score < t->result.best;
 }
 
+/* A loss may grow beyond all use long before it is no number any more. */
+static void check_growth(trainer *t, const pai_epoch_row *row)
+{
+	const double much = 1e6;
+	if (t->diverges || !(t->first_loss > 0) || !(row->train_loss > much * t->first_loss))
+		return;
+	pai_warn(t->ctx, PAI_E_diverges, pai_at_file(t->model->path),
+		 "the loss of epoch %d is %g, that of the first step was %g; lower the learning "
+		 "rate",
+		 row->epoch, row->train_loss, t->first_loss);
+	t->diverges = true;
+}
+
 static pai_status end_epoch(trainer *t, int epoch)
 {
 	const char *name;
@@ -262,6 +278,7 @@ static pai_status end_epoch(trainer *t, int epoch)
 		.val_loss = (double)NAN,
 		.val_accuracy = (double)NAN,
 	};
+	check_growth(t, &row);
 	if (t->o.val)
 		PAI_TRY(validate(t, &row));
 	PAI_TRY(pai_session_keep(t->session));

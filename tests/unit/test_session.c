@@ -426,6 +426,23 @@ static void passes_over_what_is_ignored(void **state)
 	pai_model_free(m[1]);
 }
 
+/* A loss that explodes and stays a number: told once, and the run goes on. */
+static void tells_of_divergence(void **state)
+{
+	fixture *f = *state;
+	const pai_dataset *d = samples(f, 64);
+	for (int i = 0; i < 2; i++) {
+		pai_train_options o = options(f, d, i ? "sgd{lr=1e8}" : "sgd{lr=0.1}");
+		pai_train_result r;
+		pai_model *m = parse(f, network);
+		assert_int_equal(pai_train(f->ctx, m, &o, &r), PAI_OK);
+		assert_int_equal(pai_diag_count(f->ctx), i);
+		pai_model_free(m);
+	}
+	assert_int_equal(last_code(f), PAI_E_diverges);
+	assert_int_equal(pai_diag_get(f->ctx, 0)->severity, PAI_WARNING);
+}
+
 /* Samples x[n, 3] and floats [n, width] that are 1. */
 static pai_dataset *ones(fixture *f, int n, int width)
 {
@@ -588,6 +605,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(passes_over_what_is_ignored, setup, teardown),
 		cmocka_unit_test_setup_teardown(labels_have_the_shape_of_the_output, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(tells_of_divergence, setup, teardown),
 		cmocka_unit_test_setup_teardown(stops_when_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_what_it_does, setup, teardown),
 	};
