@@ -67,7 +67,6 @@ typedef const dnnl_memory_desc_t *layout_ref;
 	FUNCTION(memory_destroy)                     \
 	FUNCTION(memory_set_data_handle)             \
 	FUNCTION(post_ops_append_eltwise)            \
-	FUNCTION(post_ops_append_sum)                \
 	FUNCTION(post_ops_create)                    \
 	FUNCTION(post_ops_destroy)                   \
 	FUNCTION(primitive_attr_create)              \
@@ -179,7 +178,7 @@ static void layout_drop(const functions *f, layout *l)
 }
 
 /* What a primitive is made with beside its operands. */
-static dnnl_status_t attr_new(const functions *f, dnnl_primitive_attr_t *out, bool sum, bool relu)
+static dnnl_status_t attr_new(const functions *f, dnnl_primitive_attr_t *out, bool relu)
 {
 	dnnl_post_ops_t ops;
 	dnnl_status_t st = f->primitive_attr_create(out);
@@ -189,14 +188,10 @@ static dnnl_status_t attr_new(const functions *f, dnnl_primitive_attr_t *out, bo
 	if ((st = f->post_ops_create(&ops)) != dnnl_success)
 		return st;
 #if DNNL_VERSION_MAJOR >= 3
-	if (sum)
-		st = f->post_ops_append_sum(ops, 1, 0, dnnl_f32);
-	if (st == dnnl_success && relu)
+	if (relu)
 		st = f->post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0, 0);
 #else
-	if (sum)
-		st = f->post_ops_append_sum(ops, 1);
-	if (st == dnnl_success && relu)
+	if (relu)
 		st = f->post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0);
 #endif
 	if (st == dnnl_success)
@@ -480,12 +475,12 @@ static dnnl_status_t conv_pick(pai_dnn *n, const pai_dnn_conv *d, const conv_lay
 {
 	const functions *f = &n->f;
 	dnnl_primitive_attr_t attr, none;
-	dnnl_status_t st = attr_new(f, &attr, d->sum, d->relu);
+	dnnl_status_t st = attr_new(f, &attr, d->relu);
 	if (st != dnnl_success)
 		return st;
 	if (d->kind == PAI_DNN_FORWARD) {
 		st = conv_desc(n, d->kind, l, d->bias, false, attr, NULL, out);
-	} else if ((st = attr_new(f, &none, false, false)) == dnnl_success) {
+	} else if ((st = attr_new(f, &none, false)) == dnnl_success) {
 		/* The forward descriptor is only a hint of the geometry. */
 		dnnl_primitive_desc_t hint;
 		st = conv_desc(n, PAI_DNN_FORWARD, l, false, true, none, NULL, &hint);
@@ -581,7 +576,7 @@ pai_status pai_dnn_matmul_new(pai_plan *p, int64_t batch, const pai_dnn_matrix *
 	const functions *f = &n->f;
 	pai_dnn_matrix row = {1, dst->cols, 0, dst->cols, 1};
 	const pai_dnn_matrix *of[] = {src, weights, &row, dst};
-	dnnl_status_t st = attr_new(f, &attr, false, relu);
+	dnnl_status_t st = attr_new(f, &attr, relu);
 	if (st != dnnl_success)
 		return failed(p, "an attribute", st);
 	int made = 0;
@@ -615,7 +610,7 @@ pai_status pai_dnn_weights_new(pai_plan *p, const pai_dnn_op *of, bool back, pai
 		return PAI_OK;
 	dnnl_primitive_attr_t attr;
 	dnnl_primitive_desc_t pd;
-	dnnl_status_t st = attr_new(f, &attr, false, false);
+	dnnl_status_t st = attr_new(f, &attr, false);
 	if (st != dnnl_success)
 		return failed(p, "an attribute", st);
 	st = f->reorder_primitive_desc_create(&pd, from, of->dnn->engine, to, of->dnn->engine,

@@ -32,7 +32,6 @@ typedef struct pai_dnn_conv { /* a convolution over n_space axes, and its gradie
 	int64_t batch, groups, in_channels, out_channels; /* channels of all groups */
 	int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad_begin[3], pad_end[3];
 	bool bias;
-	bool sum;  /* forward: adds to what dst holds, before the activation */
 	bool relu; /* forward */
 } pai_dnn_conv;
 

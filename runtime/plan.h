@@ -33,7 +33,7 @@ typedef struct pai_slot {       /* one value of a plan */
 	bool channels_last;              /* its channels (axis 1) are last in memory */
 	struct pai_mover *mover;         /* what it moves as a gradient; NULL: nothing */
 	struct pai_slot *twin;           /* the same contents in the other order; NULL: not made */
-	int last_unit, next_to_last;     /* indices of the last units that read it; -1: none */
+	int last_unit;                   /* index of the last unit that reads it; -1: none */
 	int first, last; /* steps of the first writer and the last reader of a root; -1: none */
 	size_t offset;   /* in the arena */
 	void *buffer;    /* PAI_IN_BUFFER */

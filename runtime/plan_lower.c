@@ -29,12 +29,7 @@ typedef struct lowering {
 pai_slot *pai_plan_slot(pai_plan *p, const pai_value *v, pai_place place)
 {
 	pai_slot *s = PAI_NEW(p->arena, pai_slot);
-	*s = (pai_slot){.value = v,
-			.place = place,
-			.last_unit = -1,
-			.next_to_last = -1,
-			.first = -1,
-			.last = -1};
+	*s = (pai_slot){.value = v, .place = place, .last_unit = -1, .first = -1, .last = -1};
 	s->root = s;
 	s->tensor = (pai_tensor){.name = v ? v->name : NULL, .rank = -1};
 	PAI_PUSH(p->arena, p->slots, s);
@@ -389,8 +384,6 @@ static void read_last(pai_slot *s, int unit)
 	s->readers++;
 	if (s->last_unit < 0)
 		s->last_unit = unit;
-	else if (s->next_to_last < 0 && unit != s->last_unit)
-		s->next_to_last = unit;
 }
 
 /* Backwards: a unit whose results nobody reads is dead. */

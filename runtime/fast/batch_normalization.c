@@ -262,14 +262,6 @@ static pai_step_info info_of(const pai_plan *p, const pai_unit *u, const pai_ten
 			       .bytes = 4 * n * (reads + 1)};
 }
 
-/* Relu of the result, read by nobody else before it. */
-static pai_unit *following_relu(const pai_slot *y)
-{
-	pai_unit *r = pai_slot_only_reader(y);
-	return r && pai_node_is(r->node, "Relu") && r->out[0] && pai_unit_is(r, PAI_FLOAT) ? r
-											   : NULL;
-}
-
 pai_status pai_fast_batch_normalization(pai_plan *p, pai_unit *u, bool *taken)
 {
 	bool training = pai_node_int(u->node, "training_mode", 0) != 0;
@@ -285,7 +277,7 @@ pai_status pai_fast_batch_normalization(pai_plan *p, pai_unit *u, bool *taken)
 	pai_slot *y = u->out[0], *in[5] = {u->in[0]};
 	for (int i = 1; i < 5; i++)
 		in[i] = pai_slot_in(p, u->in[i], false);
-	pai_unit *relu = following_relu(y);
+	pai_unit *relu = pai_following_relu(y);
 	if (relu) {
 		relu->dead = s->relu = true;
 		y = relu->out[0];

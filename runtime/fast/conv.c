@@ -1,9 +1,11 @@
 /* conv.c -- Conv, ConvTranspose and their gradients, channels last: the builders.
  *
- * A builder describes its convolution, looks for what the sums can do on the way (bias, a residual
- * Add, Relu; the gradient with respect to the weights yields that of the bias), and chooses: oneDNN
- * (conv_dnn.c) where the plan has enough work to be worth starting it, else our own product
- * (conv_own.c).
+ * A builder describes its convolution, looks for what the sums can do on the way (bias, Relu; the
+ * gradient with respect to the weights yields that of the bias), and chooses: oneDNN (conv_dnn.c)
+ * where the plan has enough work to be worth starting it, else our own product (conv_own.c).
+ *
+ * A residual Add is left to its own step: oneDNN would start its sums from the addend, which rounds
+ * otherwise than adding to what Conv gives, and a branch beside the Conv would change its bits.
  */
 #include "runtime/fast/conv.h"
 #include "runtime/kernels/window.h"
@@ -132,45 +134,6 @@ static pai_status emit_task(pai_plan *p, const pai_conv_task *t, pai_dnn_op *op)
 	return op ? pai_conv_emit_dnn(p, t, op) : pai_conv_emit_own(p, t);
 }
 
-static pai_unit *following(const pai_slot *y, const char *op)
-{
-	pai_unit *r = pai_slot_only_reader(y);
-	return r && pai_node_is(r->node, op) && r->out[0] && pai_unit_is(r, PAI_FLOAT) ? r : NULL;
-}
-
-/* An Add of what the sums may start from, because nobody needs it any more; *other is that. */
-static pai_unit *following_sum(const pai_plan *p, const pai_unit *u, pai_slot **other)
-{
-	const pai_slot *y = u->out[0];
-	pai_unit *add = following(y, "Add");
-	if (!add || add->node->op->since < 7)
-		return NULL;
-	pai_slot *o = *other = add->in[0] == y ? add->in[1] : add->in[0];
-	bool free = pai_same_shape(&o->tensor, &y->tensor) && o->channels_last &&
-		    pai_slot_ready(o) && pai_slot_reusable(p, o, add->out[0], add);
-	for (int i = 0; i < u->n_in; i++) /* not what the convolution itself reads */
-		free &= !u->in[i] || (u->in[i] != o && u->in[i]->root != o);
-	return free ? add : NULL;
-}
-
-/* What is done on the sums of a Conv: names by [an Add before][Relu]. */
-static const char *const fused[2][2] = {{"Conv", "Conv+Relu"}, {"Conv+Add", "Conv+Add+Relu"}};
-
-/* The implementation of a Conv, with the Add *sum where one has it, else without; then it is NULL.
- * *fits: there is one. */
-static pai_status choose_forward(pai_plan *p, const pai_unit *u, pai_unit **sum, pai_dnn_conv *d,
-				 pai_dnn_op **op, bool *fits)
-{
-	for (;; *sum = NULL) {
-		d->sum = *sum != NULL;
-		d->relu = following(*sum ? (*sum)->out[0] : u->out[0], "Relu") != NULL;
-		PAI_TRY(choose(p, d, op));
-		*fits = *op || pai_conv_own_can(d);
-		if (*fits || !*sum)
-			return PAI_OK;
-	}
-}
-
 pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 {
 	pai_conv_task t = {.d = {.kind = PAI_DNN_FORWARD}, .unit = u};
@@ -182,29 +145,21 @@ pai_status pai_fast_conv(pai_plan *p, pai_unit *u, bool *taken)
 		return PAI_OK;
 	t.bias = u->n_in > 2 ? u->in[2] : NULL;
 	t.d.bias = t.bias != NULL;
-	pai_slot *y = u->out[0], *addend = NULL;
-	pai_unit *sum = following_sum(p, u, &addend);
+	pai_slot *y = u->out[0];
+	pai_unit *relu = pai_following_relu(y);
+	t.d.relu = relu != NULL;
+	t.name = relu ? "Conv+Relu" : "Conv";
 	pai_dnn_op *op;
-	PAI_TRY(choose_forward(p, u, &sum, &t.d, &op, &fits));
-	if (!fits)
+	PAI_TRY(choose(p, &t.d, &op));
+	if (!op && !pai_conv_own_can(&t.d))
 		return PAI_OK;
 	*taken = true;
-	t.name = fused[t.d.sum][t.d.relu];
-	if (sum) {
-		sum->dead = true;
-		y = sum->out[0];
-	}
-	if (t.d.relu) {
-		pai_unit *relu = following(y, "Relu");
+	if (relu) {
 		relu->dead = true;
 		y = relu->out[0];
 	}
 	t.image = pai_slot_in(p, u->in[0], true);
 	t.grid = pai_slot_out(p, y, true);
-	if (sum) { /* the sums start from what is there */
-		t.grid->root = addend;
-		addend->shared++;
-	}
 	t.weights = pai_slot_in(p, u->in[1], false);
 	PAI_TRY(emit_task(p, &t, op));
 	pai_slot_done(p, y, t.grid);

@@ -138,7 +138,6 @@ static void forward_blocks(void *args, int64_t lo, int64_t hi, int thread)
 				 .c = (float *)s->y->data + (n * s->places + from) * o,
 				 .c_row = o,
 				 .alpha = 1,
-				 .beta = s->d.sum,
 				 .bias = s->bias ? s->bias->data : NULL,
 				 .relu = s->d.relu};
 		s->own->gemm(&g, true, 0, g.m,
@@ -230,7 +229,7 @@ static pai_status run_weights(void *args, pai_run *run)
 static bool is_depthwise(const pai_dnn_conv *d)
 {
 	return d->kind == PAI_DNN_FORWARD && d->groups > 1 && d->groups == d->in_channels &&
-	       d->groups == d->out_channels && d->n_space <= 2 && !d->sum;
+	       d->groups == d->out_channels && d->n_space <= 2;
 }
 
 static void depthwise_rows(void *args, int64_t lo, int64_t hi, int thread)

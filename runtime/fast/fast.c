@@ -166,28 +166,24 @@ pai_unit *pai_slot_only_reader(const pai_slot *s)
 	return only ? s->reader : NULL;
 }
 
-/* Of the units to come only `by` reads it, and nothing else does. */
-static bool is_last_read(const pai_plan *p, const pai_slot *s, const pai_unit *by)
+pai_unit *pai_following_relu(const pai_slot *y)
 {
-	if (s->readers == 1)
-		return true;
-	if (s->mover || s == p->loss || s->last_unit >= p->units.n)
-		return false;
-	bool by_last = by && s->last_unit >= 0 && p->units.at[s->last_unit] == by;
-	return (by_last ? s->next_to_last : s->last_unit) <= p->unit;
+	pai_unit *r = pai_slot_only_reader(y);
+	bool is = r && pai_node_is(r->node, "Relu") && r->out[0] && pai_unit_is(r, PAI_FLOAT);
+	return is ? r : NULL;
 }
 
-bool pai_slot_reusable(const pai_plan *p, const pai_slot *in, const pai_slot *out,
-		       const pai_unit *by)
+/* No unit to come reads it, and nothing else does. */
+static bool is_last_read(const pai_plan *p, const pai_slot *s)
 {
-	return in->place == PAI_IN_ARENA && !in->keep && in->root == in && !in->shared &&
-	       !in->twin && out->place == PAI_IN_ARENA && out->root == out &&
-	       in->tensor.nbytes == out->tensor.nbytes && is_last_read(p, in, by);
+	return s->readers == 1 || (!s->mover && s != p->loss && s->last_unit <= p->unit);
 }
 
 bool pai_slot_reuse(pai_plan *p, pai_slot *in, pai_slot *out)
 {
-	if (!pai_slot_reusable(p, in, out, NULL))
+	if (in->place != PAI_IN_ARENA || in->keep || in->root != in || in->shared || in->twin ||
+	    out->place != PAI_IN_ARENA || out->root != out ||
+	    in->tensor.nbytes != out->tensor.nbytes || !is_last_read(p, in))
 		return false;
 	out->root = in;
 	in->shared++;

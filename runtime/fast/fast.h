@@ -50,11 +50,10 @@ PAI_MUST_USE pai_status pai_slot_fixed(pai_plan *p, size_t nbytes, pai_slot **ou
 bool pai_slot_ready(const pai_slot *s);
 /* The unit that alone reads the slot, whose contents nobody else wants; else NULL. */
 pai_unit *pai_slot_only_reader(const pai_slot *s);
+/* That unit where it is a Relu, which the step that makes y may do on the way. */
+pai_unit *pai_following_relu(const pai_slot *y);
 /* Lets `out` take the memory of `in`, which the step reads for the last time, if that is so. */
 bool pai_slot_reuse(pai_plan *p, pai_slot *in, pai_slot *out);
-/* Whether it could, when the reader `by`, a unit to come, is done with it as well; NULL: none. */
-bool pai_slot_reusable(const pai_plan *p, const pai_slot *in, const pai_slot *out,
-		       const pai_unit *by);
 /* Lets y be the memory of x, which holds the same bytes; false: they must be copied. */
 bool pai_slot_view(pai_slot *x, pai_slot *y);
 /* Appends a step that copies contents of one shape. */

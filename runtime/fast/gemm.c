@@ -110,13 +110,7 @@ static pai_status run(void *args, pai_run *run)
 	return PAI_OK;
 }
 
-/* Relu of the product, read by nobody else before it. */
-static pai_unit *following_relu(const pai_slot *y)
-{
-	pai_unit *r = pai_slot_only_reader(y);
-	return r && pai_node_is(r->node, "Relu") && r->out[0] ? r : NULL;
-}
-
+/* The mask on the product, when it is a gradient that only a Relu's gradient reads. */
 static pai_unit *following_relu_grad(const pai_slot *y)
 {
 	pai_unit *r = pai_slot_only_reader(y);
@@ -129,7 +123,7 @@ static pai_slot *result(pai_plan *p, gemm_step *s, pai_unit *u, pai_slot **mask,
 {
 	pai_slot *y = u->out[0];
 	const char *op = u->node->op_type;
-	pai_unit *relu = following_relu(y), *grad = following_relu_grad(y);
+	pai_unit *relu = pai_following_relu(y), *grad = following_relu_grad(y);
 	*name = op;
 	if (relu && pai_unit_is(relu, PAI_FLOAT)) {
 		s->g.relu = relu->dead = true;
@@ -158,7 +152,7 @@ static pai_status by_onednn(pai_plan *p, pai_unit *u, const gemm_step *s, pai_sl
 	bool plain = p->options.no_onednn || s->addend || g->alpha != 1 || in[3];
 	if (plain || (double)g->m * (double)g->k < CACHE_FLOATS || g->n < 64)
 		return PAI_OK;
-	pai_unit *relu = following_relu(y);
+	pai_unit *relu = pai_following_relu(y);
 	PAI_TRY(pai_dnn_matmul_new(p, s->batch, &a, &b, &c, s->bias != NULL, relu != NULL, &op));
 	if (!op)
 		return PAI_OK;

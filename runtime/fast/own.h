@@ -49,6 +49,7 @@ typedef enum pai_map_kind { /* y = f(x) */
 
 typedef enum pai_zip_kind { /* y = f(a, b) */
 			    PAI_ZIP_ADD,
+			    PAI_ZIP_ADD_RELU,
 			    PAI_ZIP_SUB,
 			    PAI_ZIP_MUL,
 			    PAI_ZIP_DIV,

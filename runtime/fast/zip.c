@@ -133,20 +133,27 @@ static pai_status emit(pai_plan *p, pai_unit *u, bool *taken, pai_zip_kind kind,
 	*s = (zip_step){.own = p->own, .a = &in[0]->tensor, .b = &in[1]->tensor, .kind = kind};
 	if (!set_axes(s, in, shape, last))
 		return PAI_OK;
-	y = pai_slot_out(p, y, last);
+	pai_unit *relu = kind == PAI_ZIP_ADD ? pai_following_relu(y) : NULL;
+	if (relu) {
+		s->kind = PAI_ZIP_ADD_RELU;
+		relu->dead = true;
+		y = relu->out[0];
+	}
+	pai_slot *to = pai_slot_out(p, y, last);
 	for (int i = 0; i < 2; i++)
 		if (pai_same_shape(&in[i]->tensor, shape) && in[0] != in[1] &&
-		    pai_slot_reuse(p, in[i], y))
+		    pai_slot_reuse(p, in[i], to))
 			break;
-	s->y = &y->tensor;
+	s->y = &to->tensor;
 	double n = (double)pai_tensor_nelem(shape);
 	s->threads = pai_step_threads(p, cost * n);
 	pai_step_info info = {.node = u->node,
-			      .name = u->node->op_type,
+			      .name = relu ? "Add+Relu" : u->node->op_type,
 			      .impl = p->own->name,
 			      .flops = cost * n,
 			      .bytes = 12 * n};
-	pai_plan_emit(p, (pai_step){run, s}, info, 2, in, 1, &y);
+	pai_plan_emit(p, (pai_step){run, s}, info, 2, in, 1, &to);
+	pai_slot_done(p, y, to);
 	*taken = true;
 	return PAI_OK;
 }

@@ -52,6 +52,14 @@ static const sample samples[] = {
 	      "q = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(s) f = Flatten(q)\n"
 	      "g1 = Gemm<transB = 1>(f, w3, b3) t = Tanh(g1) y = Gemm<transB = 1>(t, w4, b4) }",
 	 4, 2},
+	/* enough work for oneDNN, and sums that a backend may want to fuse into a Conv */
+	{"residual",
+	 HEAD "g (float[N, 3, 20, 20] x, float[16, 3, 3, 3] w1, float[16] b1,\n"
+	      "float[16, 16, 3, 3] w2, float[16] b2, float[16, 16, 3, 3] w3, float[16] b3)\n"
+	      "=> (float[N, 16, 20, 20] y) { a = Conv<pads = [1, 1, 1, 1]>(x, w1, b1)\n"
+	      "r = Relu(a) c = Conv<pads = [1, 1, 1, 1]>(r, w2, b2) s = Relu(c)\n"
+	      "d = Conv<pads = [1, 1, 1, 1]>(s, w3, b3) e = Add(d, r) y = Relu(e) }",
+	 3, 2},
 };
 
 /* The text, with every input but x turned into an initialiser of seeded contents. */

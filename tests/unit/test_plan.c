@@ -166,8 +166,7 @@ static const graph_case cases[] = {
 	 " d = HardSwish(x) e = HardSigmoid<alpha=0.3>(x) f = PRelu(x, s)"
 	 " y = Sum(c, i, w, d) v = Sum(e, f, l) g = GlobalMaxPool(x) }",
 	 NULL, false},
-	/* sums that start from what is added: of a block, of its shortcut, and where they may not
-	 */
+	/* residual sums: of a block, of its shortcut, and where memory may not be taken over */
 	{"(float[{a},{b},6,{d}] x, float[{b},{b},3,3] w, float[{b},{b},3,3] u, float[{b}] v) =>"
 	 " (float[N,M,P,Q] y) { p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p)"
 	 " q = Conv<pads=[1,1,1,1]>(r, u, v) s = Add(q, r) t = Relu(s)"
@@ -643,7 +642,7 @@ static void test_fusions(void **unused)
 		  " p = Conv<pads=[1,1,1,1]>(x, w) r = Relu(p) c = Conv<pads=[1,1,1,1]>(r, w)"
 		  " q = Conv<pads=[1,1,1,1]>(c, w) s = Add(q, r) y = Relu(s) }",
 		  "w", false},
-		 "Conv+Add+Relu"},
+		 "Add+Relu"},
 		{{"(float[1,8,16,16] x, float[8] s, float[8] o, float[8] m, float[8] v) =>"
 		  " (float[N,M,P,Q] y) { n = BatchNormalization(x, s, o, m, v) y = Relu(n) }",
 		  "s o m v", false},
