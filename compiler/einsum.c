@@ -82,7 +82,7 @@ static int label(const pai_einsum *e, int wide, int *to)
 	int n = 0;
 	for (const char *c = e->term; *c; c++) {
 		if (*c != '.') {
-			to[n++] = *c;
+			to[n++] = (unsigned char)*c;
 			continue;
 		}
 		for (int k = wide - 1; k >= 0; k--)

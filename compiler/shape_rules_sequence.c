@@ -25,8 +25,8 @@ static pai_status check_state(pai_shape_ctx *s, int i, const pai_dim *want)
 }
 
 /* RNN, GRU, LSTM: X [S, B, I], R [D, _, H] -> Y [S, D, B, H], last states [D, B, H]; with layout 1
- * X [B, S, I] -> Y [B, S, D, H], last states [B, D, H]. R of DynamicQuantizeLSTM is [D, H, _]. */
-pai_status pai_shape_recurrent(pai_shape_ctx *s)
+ * X [B, S, I] -> Y [B, S, D, H], last states [B, D, H]. hidden_axis: where R has H */
+static pai_status recurrent(pai_shape_ctx *s, int hidden_axis)
 {
 	const pai_attr *direction = pai_node_attr(s->node, "direction");
 	const bool both = direction && direction->type == PAI_ATTR_STRING &&
@@ -39,7 +39,7 @@ pai_status pai_shape_recurrent(pai_shape_ctx *s)
 	const pai_dim *x = pai_shape_known(s, 0) ? s->in[0]->dims : NULL;
 	const pai_dim *r = pai_shape_known(s, 2) ? s->in[2]->dims : NULL;
 	const pai_dim unknown = PAI_DIM_UNKNOWN, n = both ? 2 : 1;
-	const pai_dim of_r = r ? r[s->node->op->domain[0] ? 1 : 2] : unknown;
+	const pai_dim of_r = r ? r[hidden_axis] : unknown;
 	const pai_dim hidden = of_r >= 0 ? of_r : given > 0 ? given : unknown;
 	if (of_r >= 0 && given > 0 && given != of_r)
 		return pai_fail(s->ctx, PAI_E_shape_attr, pai_at_attr(s->node, "hidden_size"),
@@ -54,6 +54,17 @@ pai_status pai_shape_recurrent(pai_shape_ctx *s)
 	for (int o = 1; o < s->n_out; o++)
 		pai_shape_set(s, o, 3, batch_first ? last_first : last);
 	return PAI_OK;
+}
+
+pai_status pai_shape_recurrent(pai_shape_ctx *s)
+{
+	return recurrent(s, 2);
+}
+
+/* R [D, H, _] */
+pai_status pai_shape_dynamic_quantize_lstm(pai_shape_ctx *s)
+{
+	return recurrent(s, 1);
 }
 
 typedef struct heads { /* an input of Attention as [B, heads, length, size] */

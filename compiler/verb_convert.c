@@ -1,7 +1,7 @@
 /* verb_convert.c -- pai-opt convert MODEL: another form of the same model.
  *
  * Binary or text by the extension of the output, contents inside or outside the file. The model is
- * neither inferred nor verified: what can be read can be converted.
+ * neither inferred nor verified: what can be read can be converted; only a pass needs it sound.
  */
 #include "compiler/cli.h"
 #include <string.h>
@@ -27,6 +27,8 @@ static pai_status apply(cli *c, pai_model *m, const char *pass)
 	pai_pipeline pipeline;
 	pai_pipeline_report report;
 	const pai_pipeline_options options = {.stop_after = -1};
+	PAI_TRY(pai_infer(m));
+	PAI_TRY(pai_verify(m));
 	PAI_TRY(pai_pipeline_parse(c->ctx, c->arena, pass, &pipeline));
 	return pai_pipeline_run(m, &pipeline, &options, c->arena, &report);
 }

@@ -26,30 +26,36 @@ typedef struct sampling {
 	int64_t image[PAI_MAX_RANK], image_size;
 } sampling;
 
-static int choose(pai_call *c, const char *attr, const char *otherwise, int n,
-		  const char *const *names, int *out)
-{
-	const char *given = pai_node_string(c->node, attr, otherwise);
-	for (int i = 0; i < n; i++)
-		if (strcmp(given, names[i]) == 0) {
-			*out = i;
-			return PAI_OK;
-		}
-	return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, attr), "\"%s\" is not known",
-			pai_escape(c->node->graph->model->arena, given));
-}
+typedef struct choice { /* a word of an attribute */
+	const char *name;
+	int value;
+} choice;
 
 /* Version 16 says bilinear and bicubic. */
+static const choice modes[] = {{"nearest", NEAREST}, {"linear", LINEAR}, {"bilinear", LINEAR},
+			       {"cubic", CUBIC},     {"bicubic", CUBIC}, {NULL}};
+static const choice paddings[] = {
+	{"zeros", ZEROS}, {"border", BORDER}, {"reflection", REFLECTION}, {NULL}};
+
+PAI_MUST_USE static pai_status choose(pai_call *c, const char *attr, const char *otherwise,
+				      const choice *rows, int *out)
+{
+	const char *given = pai_node_string(c->node, attr, otherwise);
+	const choice *found = pai_table_find(PAI_TABLE(rows), given);
+	if (!found)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, attr), "is \"%s\"",
+				pai_escape(c->node->graph->model->arena, given));
+	*out = found->value;
+	return PAI_OK;
+}
+
 static pai_status read_node(pai_call *c, sampling *s)
 {
-	static const char *const modes[] = {"nearest", "linear",   "cubic",
-					    "nearest", "bilinear", "bicubic"};
-	static const char *const paddings[] = {"zeros", "border", "reflection"};
 	const pai_tensor *x = c->in[0], *grid = c->in[1];
-	int chosen, padded;
-	PAI_TRY(choose(c, "mode", "linear", 6, modes, &chosen));
-	PAI_TRY(choose(c, "padding_mode", "zeros", 3, paddings, &padded));
-	*s = (sampling){.mode = (mode)(chosen % 3), .padding = (padding)padded, .image_size = 1};
+	int taken, padded;
+	PAI_TRY(choose(c, "mode", "linear", modes, &taken));
+	PAI_TRY(choose(c, "padding_mode", "zeros", paddings, &padded));
+	*s = (sampling){.mode = (mode)taken, .padding = (padding)padded, .image_size = 1};
 	s->corners = pai_node_int(c->node, "align_corners", 0) != 0;
 	s->rank = x->rank - 2;
 	if (x->rank < 3 || grid->rank != x->rank || grid->dims[0] != x->dims[0] ||

@@ -81,23 +81,24 @@ static void softmax_zero(double *v, int64_t n)
 	soft(v, n, true);
 }
 
+static const struct transform {
+	const char *name;
+	transform_fn fn;
+} transforms[] = {{"NONE", as_they_are},
+		  {"LOGISTIC", logistic},
+		  {"SOFTMAX", softmax},
+		  {"SOFTMAX_ZERO", softmax_zero},
+		  {NULL}};
+
 static pai_status read_transform(pai_call *c, transform_fn *out)
 {
-	static const struct {
-		const char *name;
-		transform_fn fn;
-	} known[] = {{"NONE", as_they_are},
-		     {"LOGISTIC", logistic},
-		     {"SOFTMAX", softmax},
-		     {"SOFTMAX_ZERO", softmax_zero}};
 	const char *given = pai_node_string(c->node, "post_transform", "NONE");
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (strcmp(known[i].name, given) == 0) {
-			*out = known[i].fn;
-			return PAI_OK;
-		}
-	return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, "post_transform"),
-			"is none of NONE, LOGISTIC, SOFTMAX, SOFTMAX_ZERO");
+	const struct transform *found = pai_table_find(PAI_TABLE(transforms), given);
+	if (!found)
+		return pai_fail(c->ctx, PAI_E_bad_input, pai_at_attr(c->node, "post_transform"),
+				"is \"%s\", which is not computed", given);
+	*out = found->fn;
+	return PAI_OK;
 }
 
 /* Rows of the input as double, [n, features]; a vector is one row. */
