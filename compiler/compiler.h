@@ -300,8 +300,8 @@ typedef struct pai_tensor {
 
 PAI_API int64_t pai_tensor_nelem(const pai_tensor *t);
 /* Product of dims and size of the element, rounded up to bytes; false beyond 2^47 elements or for a
- * negative dim. An empty tensor is held to the same for its other dims, so that the product of any of them
- * is in range. */
+ * negative dim. An empty tensor is held to the same for its other dims, so that the product of any
+ * of them is in range. */
 PAI_API bool pai_tensor_nbytes(pai_dtype dtype, int rank, const int64_t *dims, size_t *out);
 /* A tensor with room for its contents (not zeroed). NULL when there is no memory. */
 PAI_API pai_tensor *pai_tensor_new(pai_arena *a, pai_dtype dtype, int rank, const int64_t *dims);
