@@ -8,8 +8,8 @@
 #include "runtime/plan.h"
 
 enum {
-	FIXED_PLANS = 4, /* per subgraph, before shapes are left open */
-	CALL_WORK = 400, /* of handing values over */
+	FIXED_PLANS = 4,  /* per subgraph, before shapes are left open */
+	CALL_WORK = 1200, /* of handing values over */
 };
 
 /* Iterations draw different random numbers, those of loops in loops as well: multiples of this,
