@@ -168,7 +168,7 @@ static pai_status linear_classifier(pai_call *c)
 	int n_b = pai_node_floats(c->node, "intercepts", &b);
 	int64_t n, features;
 	const double *x;
-	transform_fn transform;
+	transform_fn transform = NULL;
 	void *room = NULL;
 	PAI_TRY(read_rows(c, &n, &features, &x));
 	PAI_TRY(read_transform(c, &transform));
